@@ -1,0 +1,136 @@
+"""A Call: one thing asked of a model, as it came in, and what its caller needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import Struct
+
+from .chat import Chat
+from .money import Nanos
+from .trace import NO_TRACE, Tally, Trace
+
+Op = Literal["chat", "embed", "speech", "transcribe"]
+Priority = Literal["performance", "balanced", "frugal"]
+
+
+class Needs(Struct, frozen=True):
+    """What the caller asks for beside the prompt. A hard need filters candidates; `priority` orders what is left."""
+
+    priority: Priority | None = None
+    max_cost: Nanos | None = None
+    """The most that this call may cost."""
+    max_latency: float | None = None
+    """Seconds until the answer should be whole."""
+    min_quality: float | None = None
+    """0 to 1."""
+    local_only: bool = False
+    """Private: nothing leaves this machine, whatever fails."""
+    tier: Literal["local", "free", "paid"] | None = None
+
+
+NO_NEEDS = Needs()
+
+
+class Caller(Struct, frozen=True):
+    """Who asks: for budgets, rights and the bill. All fields may be empty."""
+
+    key: str = ""
+    """Id of the virtual key, never the key itself."""
+    user: str = ""
+    session: str = ""
+    tags: tuple[str, ...] = ()
+
+
+ANYONE = Caller()
+
+
+class Call:
+    """One call on its way to a model.
+
+    `body` holds the original bytes in `dialect`, so that fields we do not know survive; a call that was made in our
+    own process has neither. `chat` is the typed view: decoded on first use, since most calls never need it.
+    """
+
+    __slots__ = (
+        "id",
+        "op",
+        "dialect",
+        "body",
+        "model",
+        "stream",
+        "wants_usage",
+        "needs",
+        "caller",
+        "task",
+        "trace",
+        "tally",
+        "_decode",
+        "_chat",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        model: str,
+        chat: Chat | None = None,
+        op: Op = "chat",
+        dialect: str = "",
+        body: bytes = b"",
+        decode: Callable[[bytes], Chat] | None = None,
+        stream: bool = False,
+        wants_usage: bool = True,
+        needs: Needs = NO_NEEDS,
+        caller: Caller = ANYONE,
+        task: str = "",
+        trace: Trace = NO_TRACE,
+        tally: Tally | None = None,
+    ) -> None:
+        self.id = id
+        self.op = op
+        self.dialect = dialect
+        self.body = body
+        self.model = model
+        self.stream = stream
+        self.wants_usage = wants_usage
+        """The caller asked for a usage event at the end of its stream."""
+        self.needs = needs
+        self.caller = caller
+        self.task = task
+        """The task type, where the caller states it; else '' and the router finds it."""
+        self.trace = trace
+        self.tally = tally or Tally()
+        self._decode = decode
+        self._chat = chat
+
+    @property
+    def chat(self) -> Chat:
+        """The typed view. Raises InvalidCall where the body is not what its dialect promises."""
+        if self._chat is None:
+            assert self._decode is not None, "a Call has a chat, or a body and its decoder"
+            self._chat = self._decode(self.body)
+        return self._chat
+
+    def traced(self, trace: Trace) -> Call:
+        """The same call, with the reason for its next attempts. The tally is shared."""
+        return Call(
+            id=self.id,
+            model=self.model,
+            chat=self._chat,
+            op=self.op,
+            dialect=self.dialect,
+            body=self.body,
+            decode=self._decode,
+            stream=self.stream,
+            wants_usage=self.wants_usage,
+            needs=self.needs,
+            caller=self.caller,
+            task=self.task,
+            trace=trace,
+            tally=self.tally,
+        )
+
+    def __repr__(self) -> str:
+        return f"Call({self.id}, {self.op}, model={self.model!r}, {len(self.body)} bytes of {self.dialect or 'chat'})"

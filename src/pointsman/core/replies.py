@@ -1,0 +1,346 @@
+"""A Reply: what an Ask gives. It is iterated or read, and it is recorded when it fails too.
+
+    async with await ask(call) as reply:      # the await is the commit point
+        async for delta in reply: ...         # or: answer = await reply.read()
+
+`await ask(call)` returns at the first content, tool or refusal delta, or with the whole answer. A failure before that
+raises, and may be retried or fall back. A failure after it is the last item of the iteration, a `Broken`: never a clean
+end. Leaving the `async with` closes the upstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import Literal, Self
+
+from msgspec import Struct, structs
+
+from .calls import Call
+from .chat import ToolUse
+from .clock import Clock
+from .errors import AttemptError
+
+Finish = Literal["stop", "length", "tools", "filter", "refusal", "pause", "other"]
+
+
+class Usage(Struct, frozen=True):
+    """Tokens in disjoint buckets: their sum is what passed, whatever a provider's own totals overlap."""
+
+    input: int = 0
+    """Read afresh: neither from a cache nor into one."""
+    cache_read: int = 0
+    cache_write: int = 0
+    """Written to a cache that lives about five minutes (or the provider's only kind)."""
+    cache_write_1h: int = 0
+    output: int = 0
+    """Visible output, tool calls included."""
+    reasoning: int = 0
+    estimated: bool = False
+    """Not the provider's count, but ours."""
+    service_tier: str = ""
+    """What the provider says that it served: 'default', 'flex', 'priority', …; '' where it says nothing."""
+
+    @property
+    def input_tokens(self) -> int:
+        return self.input + self.cache_read + self.cache_write + self.cache_write_1h
+
+    @property
+    def output_tokens(self) -> int:
+        return self.output + self.reasoning
+
+
+class ToolPiece(Struct, frozen=True):
+    """A piece of one tool call in a stream. `id` and `name` come once, `arguments` in fragments."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    signature: str = ""
+
+
+class Delta(Struct, frozen=True):
+    """One event of a stream. `raw` is the event as it stood on the wire, in the reply's dialect, to be passed on."""
+
+    text: str = ""
+    reasoning: str = ""
+    signature: str = ""
+    """Closes a block of reasoning: the provider's proof that it wrote it."""
+    redacted: str = ""
+    refusal: str = ""
+    tools: tuple[ToolPiece, ...] = ()
+    finish: Finish | None = None
+    usage: Usage | None = None
+    """The counts so far: cumulative, so the last one counts."""
+    raw: bytes = b""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether this delta commits the reply: pings, role-only frames and usage do not."""
+        return bool(self.text or self.reasoning or self.tools or self.refusal or self.redacted)
+
+
+class Broken(Struct, frozen=True):
+    """The last item of a stream that failed: never followed by a clean end."""
+
+    error: AttemptError
+    usage: Usage | None = None
+
+
+class Answer(Struct, frozen=True):
+    """A whole answer. `raw` is the body as it stood on the wire, in the reply's dialect; empty if it came in pieces."""
+
+    text: str = ""
+    reasoning: str = ""
+    signature: str = ""
+    redacted: str = ""
+    refusal: str = ""
+    tools: tuple[ToolUse, ...] = ()
+    finish: Finish = "stop"
+    usage: Usage | None = None
+    id: str = ""
+    model: str = ""
+    """The model as the upstream names what it served; '' where it does not say."""
+    raw: bytes = b""
+
+
+class Served(Struct, frozen=True):
+    """Who serves a reply."""
+
+    model: str
+    """The name in our catalogue or config, such as 'gpt-5-mini' or 'local/smollm2-135m'."""
+    endpoint: str
+    """The endpoint that was called, such as 'openai/gpt-5-mini'."""
+    provider: str
+    """The provider that really served, where an aggregator tells; else the one that was called."""
+
+
+class Ending(Struct, frozen=True):
+    """How a reply ended; given once to each `on_end` hook."""
+
+    status: Literal["ok", "broken", "cancelled"]
+    seconds: float
+    """From the start of the attempt to its end."""
+    ttft: float | None
+    """From the start of the attempt to its first content; None where none came."""
+    usage: Usage | None
+    error: AttemptError | None
+    finish: Finish | None
+    chars: int
+    """Characters of text, reasoning and tool arguments that were passed on."""
+
+
+class Reply:
+    """An answer that has begun (or is whole already).
+
+    Exactly one of `answer` (whole) and `source` (batches of deltas, `head` read already) is given. `started` is the
+    steady time at which the attempt began. Hooks are called once, synchronously, before the reader sees the end (the
+    end of the iteration, or the Broken), so a reply is in the ledger before its last byte leaves.
+    """
+
+    __slots__ = (
+        "served",
+        "dialect",
+        "decision_id",
+        "headers",
+        "_answer",
+        "_pending",
+        "_source",
+        "_clock",
+        "_started",
+        "_ttft",
+        "_hooks",
+        "_usage",
+        "_finish",
+        "_chars",
+        "_ending",
+    )
+
+    def __init__(
+        self,
+        served: Served,
+        *,
+        clock: Clock,
+        started: float,
+        dialect: str = "",
+        answer: Answer | None = None,
+        head: Sequence[Delta] = (),
+        source: AsyncGenerator[Sequence[Delta | Broken], None] | None = None,
+    ) -> None:
+        self.served = served
+        self.dialect = dialect
+        """The wire format of `raw` in the deltas and the answer."""
+        self.decision_id = ""
+        """Set by the route that chose; '' for a call that named its model."""
+        self.headers: dict[str, str] = {}
+        """Headers of the upstream that are worth passing on, such as its request id and its rate limits."""
+        self._answer = answer
+        self._pending: list[Delta | Broken] = list(reversed(head))
+        self._source = source
+        self._clock = clock
+        self._started = started
+        self._ttft: float | None = clock.steady() - started
+        self._hooks: list[Callable[[Ending], None]] = []
+        self._usage: Usage | None = None
+        self._finish: Finish | None = None
+        self._chars = 0
+        self._ending: Ending | None = None
+        if answer is not None:
+            self._usage, self._finish = answer.usage, answer.finish
+            self._chars = len(answer.text) + len(answer.reasoning) + sum(len(tool.arguments) for tool in answer.tools)
+            self._end("ok", None)
+
+    @property
+    def ending(self) -> Ending | None:
+        """None while the reply is under way."""
+        return self._ending
+
+    @property
+    def ttft(self) -> float | None:
+        """Seconds from the start of the attempt to its first content."""
+        return self._ttft
+
+    def on_end(self, hook: Callable[[Ending], None]) -> None:
+        """Call `hook` when this reply ends, or at once where it has ended."""
+        if self._ending is not None:
+            hook(self._ending)
+        else:
+            self._hooks.append(hook)
+
+    async def read(self) -> Answer:
+        """The whole answer. Raises the AttemptError of a reply that broke."""
+        if self._answer is not None:
+            return self._answer
+        gathered = Gathered()
+        async for delta in self:
+            if isinstance(delta, Broken):
+                raise delta.error
+            gathered.add(delta)
+        self._answer = gathered.answer()
+        return self._answer
+
+    def __aiter__(self) -> AsyncIterator[Delta | Broken]:
+        return self if self._source is not None or self._answer is None else _once(as_delta(self._answer))
+
+    async def __anext__(self) -> Delta | Broken:
+        while not self._pending:
+            if self._source is None:
+                raise StopAsyncIteration
+            try:
+                self._pending = list(reversed(await anext(self._source)))
+            except StopAsyncIteration:
+                self._source = None
+                self._end("ok", None)
+                raise
+            except BaseException:
+                await self.aclose()
+                raise
+        item = self._pending.pop()
+        if isinstance(item, Broken):
+            self._usage = item.usage or self._usage
+            self._end("broken", item.error)
+            return item
+        self._chars += len(item.text) + len(item.reasoning)
+        for piece in item.tools:
+            self._chars += len(piece.arguments)
+        if item.usage is not None:
+            self._usage = item.usage
+        if item.finish is not None:
+            self._finish = item.finish
+        return item
+
+    async def aclose(self) -> None:
+        """Stop here: closes the upstream. A reply whose finish was not seen is recorded as cancelled."""
+        source, self._source = self._source, None
+        self._pending.clear()
+        self._end("cancelled" if self._finish is None else "ok", None)
+        if source is not None:
+            await source.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def _end(self, status: Literal["ok", "broken", "cancelled"], error: AttemptError | None) -> None:
+        if self._ending is not None:
+            return
+        seconds = self._clock.steady() - self._started
+        self._ending = Ending(status, seconds, self._ttft, self._usage, error, self._finish, self._chars)
+        for hook in self._hooks:
+            hook(self._ending)
+        self._hooks.clear()
+
+
+Ask = Callable[[Call], Awaitable[Reply]]
+"""The one shape: an endpoint, a pool, a route, a strategy, a mode and the gateway itself."""
+
+
+class Gathered:
+    """The pieces of a stream, put together to one Answer."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._refusal: list[str] = []
+        self._signature = ""
+        self._redacted = ""
+        self._tools: dict[int, ToolUse] = {}
+        self._arguments: dict[int, list[str]] = {}
+        self._finish: Finish = "stop"
+        self._usage: Usage | None = None
+
+    def add(self, delta: Delta) -> None:
+        self._text.append(delta.text)
+        self._reasoning.append(delta.reasoning)
+        self._refusal.append(delta.refusal)
+        self._signature = delta.signature or self._signature
+        self._redacted = delta.redacted or self._redacted
+        for piece in delta.tools:
+            known = self._tools.get(piece.index)
+            self._tools[piece.index] = ToolUse(
+                id=piece.id or (known.id if known else ""),
+                name=piece.name or (known.name if known else ""),
+                arguments="",
+                signature=piece.signature or (known.signature if known else ""),
+            )
+            self._arguments.setdefault(piece.index, []).append(piece.arguments)
+        self._finish = delta.finish or self._finish
+        self._usage = delta.usage or self._usage
+
+    def answer(self) -> Answer:
+        return Answer(
+            text="".join(self._text),
+            reasoning="".join(self._reasoning),
+            signature=self._signature,
+            redacted=self._redacted,
+            refusal="".join(self._refusal),
+            tools=tuple(
+                structs.replace(tool, arguments="".join(self._arguments[index]))
+                for index, tool in sorted(self._tools.items())
+            ),
+            finish=self._finish,
+            usage=self._usage,
+        )
+
+
+def as_delta(answer: Answer) -> Delta:
+    """A whole answer as the single delta of a stream."""
+    return Delta(
+        text=answer.text,
+        reasoning=answer.reasoning,
+        signature=answer.signature,
+        redacted=answer.redacted,
+        refusal=answer.refusal,
+        tools=tuple(
+            ToolPiece(index, tool.id, tool.name, tool.arguments, tool.signature)
+            for index, tool in enumerate(answer.tools)
+        ),
+        finish=answer.finish,
+        usage=answer.usage,
+    )
+
+
+async def _once(delta: Delta) -> AsyncIterator[Delta | Broken]:
+    yield delta

@@ -1,0 +1,63 @@
+"""Why an attempt is made, and what a call has come to so far: what goes with a Call to the ledger."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from .money import Nanos
+
+
+class Weighed(Struct, frozen=True, array_like=True):
+    """A candidate as a decision weighed it: with a score and a probability, or rejected with a reason."""
+
+    model: str
+    score: float | None = None
+    probability: float = 0.0
+    rejected: str = ""
+    """Why it was filtered out; '' for one that could have been chosen."""
+
+
+class Trace(Struct, frozen=True):
+    """The decision, strategy and run behind an attempt. Everything is '' or empty where it does not apply."""
+
+    task: str = ""
+    complexity: str = ""
+    strategy: str = ""
+    decision_id: str = ""
+    policy: str = ""
+    state_version: str = ""
+    features: bytes = b""
+    candidates: tuple[Weighed, ...] = ()
+    run_id: str = ""
+    stage: str = ""
+
+    def probability_of(self, model: str) -> float | None:
+        """With which `model` was the first choice; None without a decision."""
+        return next((c.probability for c in self.candidates if c.model == model), None)
+
+
+NO_TRACE = Trace()
+
+
+class Tally:
+    """What one call has come to over all its attempts. Shared by every copy of the Call."""
+
+    __slots__ = ("attempts", "cost", "unpriced")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.cost = Nanos(0)
+        """The sum of what is known."""
+        self.unpriced = 0
+        """Attempts whose cost is not known."""
+
+    def add(self, cost: Nanos | None) -> None:
+        if cost is None:
+            self.unpriced += 1
+        else:
+            self.cost = Nanos(self.cost + cost)
+
+    @property
+    def total(self) -> Nanos | None:
+        """None while a part of it is unknown."""
+        return None if self.unpriced else self.cost

@@ -1,0 +1,173 @@
+"""An endpoint over HTTP: one model at one provider, as an Ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+from msgspec import Struct
+
+from ..core import (
+    Answer,
+    AttemptError,
+    Broken,
+    BrokenReply,
+    Call,
+    Clock,
+    Delta,
+    Reply,
+    Served,
+    UpstreamTimeout,
+)
+from ..dialects import Dialect, StreamDecoder
+from .transport import Incoming, Transport
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+
+
+class Timeouts(Struct, frozen=True):
+    """Seconds. `ttft` bounds the wait for a stream's first content, `idle` the gap between two chunks after it,
+    `total` the whole of a reply."""
+
+    ttft: float = 30
+    idle: float = 30
+    total: float = 600
+
+
+class HttpEndpoint:
+    """Posts calls to one URL in one dialect.
+
+    `model` is the name that the provider knows; `served` is what the ledger and the caller hear.
+    """
+
+    def __init__(
+        self,
+        served: Served,
+        *,
+        model: str,
+        base_url: str,
+        dialect: Dialect,
+        transport: Transport,
+        clock: Clock,
+        key: str = "",
+        headers: Mapping[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.served = served
+        self._model = model
+        self._dialect = dialect
+        self._transport = transport
+        self._clock = clock
+        self._timeouts = timeouts or Timeouts()
+        self._headers = {"content-type": "application/json", **(dialect.auth(key) if key else {}), **(headers or {})}
+        self._urls = {stream: base_url.rstrip("/") + dialect.path(model, stream) for stream in (False, True)}
+
+    async def __call__(self, call: Call) -> Reply:
+        started = self._clock.steady()
+        body = self._encode(call)
+        limit = self._timeouts.ttft if call.stream else self._timeouts.total
+        try:
+            async with asyncio.timeout(limit):
+                incoming = await self._transport.send("POST", self._urls[call.stream], self._headers, body)
+                try:
+                    return await self._reply(call, incoming, started)
+                except BaseException:
+                    await incoming.close()
+                    raise
+        except TimeoutError:
+            what = "first content" if call.stream else "whole answer"
+            raise UpstreamTimeout(f"{self.served.endpoint} gave no {what} in {limit:g} s.") from None
+
+    def _encode(self, call: Call) -> bytes:
+        if call.body and call.dialect == self._dialect.name:
+            return self._dialect.pass_call(call.body, self._model, call.stream)
+        return self._dialect.encode_call(call.chat, self._model, call.stream)
+
+    async def _reply(self, call: Call, incoming: Incoming, started: float) -> Reply:
+        if incoming.status != 200:
+            body = await _read(incoming, MAX_ERROR_BYTES, cut=True)
+            raise self._dialect.decode_error(incoming.status, incoming.headers(), body)
+        kind = incoming.header("content-type")
+        if kind.startswith(("text/event-stream", "application/x-ndjson")):
+            return await self._streamed(call, incoming, started)
+        answer = self._dialect.decode_answer(await _read(incoming, MAX_ANSWER_BYTES))
+        await incoming.close()
+        return Reply(self.served, clock=self._clock, started=started, dialect=self._dialect.name, answer=answer)
+
+    async def _streamed(self, call: Call, incoming: Incoming, started: float) -> Reply:
+        """Reads up to the commit point: the first content, or an end without any."""
+        decoder = self._dialect.decoder()
+        head: list[Delta] = []
+        committed = False
+        while not committed and not decoder.done:
+            batch = await _next_batch(incoming, decoder)
+            if batch is None:
+                break
+            for item in batch:
+                if isinstance(item, Broken):
+                    raise item.error
+                head.append(item)
+                committed = committed or item.has_content or item.finish is not None
+        reply = Reply(
+            self.served,
+            clock=self._clock,
+            started=started,
+            dialect=self._dialect.name,
+            head=head,
+            source=self._rest(incoming, decoder, started),
+        )
+        if call.stream:
+            return reply
+        # The caller wants one answer and the upstream streamed all the same: gather it here, before the commit point.
+        answer: Answer = await reply.read()
+        return Reply(self.served, clock=self._clock, started=started, answer=answer)
+
+    async def _rest(
+        self, incoming: Incoming, decoder: StreamDecoder, started: float
+    ) -> AsyncGenerator[Sequence[Delta | Broken], None]:
+        deadline = started + self._timeouts.total
+        try:
+            while not decoder.done:
+                left = min(self._timeouts.idle, deadline - self._clock.steady())
+                try:
+                    async with asyncio.timeout(left):
+                        batch = await _next_batch(incoming, decoder)
+                except TimeoutError:
+                    yield [Broken(UpstreamTimeout(f"{self.served.endpoint} fell silent in the middle of its answer."))]
+                    return
+                except AttemptError as error:
+                    yield [Broken(error)]
+                    return
+                if batch is None:
+                    return
+                yield batch
+                if batch and isinstance(batch[-1], Broken):
+                    return
+        finally:
+            await incoming.close()
+
+
+async def _next_batch(incoming: Incoming, decoder: StreamDecoder) -> Sequence[Delta | Broken] | None:
+    """The deltas of the next chunk that gives any; None when the connection has ended and the stream was whole."""
+    while True:
+        chunk = await incoming.chunk()
+        if chunk is None:
+            return decoder.end() or None
+        batch = decoder.feed(chunk)
+        if batch or decoder.done:
+            return batch
+
+
+async def _read(incoming: Incoming, limit: int, *, cut: bool = False) -> bytes:
+    """The whole body; past `limit` bytes it is cut, or refused."""
+    chunks: list[bytes] = []
+    size = 0
+    while (chunk := await incoming.chunk()) is not None:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            if cut:
+                break
+            raise BrokenReply(f"The answer is larger than {limit:,} bytes.")
+    return b"".join(chunks)[:limit]

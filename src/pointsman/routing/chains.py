@@ -1,0 +1,48 @@
+"""Chains local → free → paid: for a task, the models that are named to serve it in each tier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+import msgspec
+from msgspec import Struct
+
+from ..core import Nanos
+from .prompt import Complexity
+
+
+class Chain(Struct, frozen=True, forbid_unknown_fields=True):
+    """Model names in each tier, the preferred first."""
+
+    local: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    paid: tuple[str, ...] = ()
+
+
+@cache
+def preset_chains() -> Mapping[str, Chain]:
+    """The chains that ship with the package (`chains.toml`), by task type."""
+    text = resources.files(__package__).joinpath("chains.toml").read_bytes()
+    return msgspec.toml.decode(text, type=dict[str, Chain])
+
+
+def route(chain: Chain, complexity: Complexity, max_cost: Nanos | None) -> tuple[str, ...]:
+    """The models of a chain in the order in which they should be tried.
+
+    A budget of nothing stays local; simple tasks go local, then free, then paid; the rest pays first where it may.
+    """
+    if max_cost == 0:
+        return chain.local + chain.free
+    if complexity == "simple":
+        return chain.local + chain.free + chain.paid
+    return chain.paid + chain.free + chain.local
+
+
+def preferred(
+    chains: Mapping[str, Chain], task: str, complexity: Complexity, max_cost: Nanos | None
+) -> tuple[str, ...]:
+    """The chain of a task in its order; () where no chain is named for it."""
+    chain = chains.get(task)
+    return route(chain, complexity, max_cost) if chain is not None else ()
