@@ -115,6 +115,13 @@ class Call:
 
     def traced(self, trace: Trace) -> Call:
         """The same call, with the reason for its next attempts. The tally is shared."""
+        return self._but(trace=trace)
+
+    def with_needs(self, needs: Needs, *, task: str) -> Call:
+        """The same call, with what a mode states for it. The tally is shared."""
+        return self._but(needs=needs, task=task)
+
+    def _but(self, *, trace: Trace | None = None, needs: Needs | None = None, task: str | None = None) -> Call:
         return Call(
             id=self.id,
             model=self.model,
@@ -125,10 +132,10 @@ class Call:
             decode=self._decode,
             stream=self.stream,
             wants_usage=self.wants_usage,
-            needs=self.needs,
+            needs=needs or self.needs,
             caller=self.caller,
-            task=self.task,
-            trace=trace,
+            task=self.task if task is None else task,
+            trace=trace or self.trace,
             tally=self.tally,
         )
 

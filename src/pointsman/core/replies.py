@@ -128,6 +128,8 @@ class Ending(Struct, frozen=True):
     finish: Finish | None
     chars: int
     """Characters of text, reasoning and tool arguments that were passed on."""
+    text: str = ""
+    """The text that was passed on, where the reply was told to keep it."""
 
 
 class Reply:
@@ -153,6 +155,7 @@ class Reply:
         "_usage",
         "_finish",
         "_chars",
+        "_kept",
         "_ending",
     )
 
@@ -184,6 +187,7 @@ class Reply:
         self._usage: Usage | None = None
         self._finish: Finish | None = None
         self._chars = 0
+        self._kept: list[str] | None = None
         self._ending: Ending | None = None
         if answer is not None:
             self._usage, self._finish = answer.usage, answer.finish
@@ -206,6 +210,11 @@ class Reply:
             hook(self._ending)
         else:
             self._hooks.append(hook)
+
+    def keep_text(self) -> None:
+        """Let the ending bear the text. Told before the first item is taken."""
+        if self._kept is None:
+            self._kept = []
 
     async def read(self) -> Answer:
         """The whole answer. Raises the AttemptError of a reply that broke."""
@@ -241,6 +250,8 @@ class Reply:
             self._end("broken", item.error)
             return item
         self._chars += len(item.text) + len(item.reasoning)
+        if self._kept is not None:
+            self._kept.append(item.text)
         for piece in item.tools:
             self._chars += len(piece.arguments)
         if item.usage is not None:
@@ -253,9 +264,11 @@ class Reply:
         """Stop here: closes the upstream. A reply whose finish was not seen is recorded as cancelled."""
         source, self._source = self._source, None
         self._pending.clear()
-        self._end("cancelled" if self._finish is None else "ok", None)
-        if source is not None:
-            await source.aclose()
+        try:
+            self._end("cancelled" if self._finish is None else "ok", None)
+        finally:
+            if source is not None:
+                await source.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -267,7 +280,8 @@ class Reply:
         if self._ending is not None:
             return
         seconds = self._clock.steady() - self._started
-        self._ending = Ending(status, seconds, self._ttft, self._usage, error, self._finish, self._chars)
+        text = self._answer.text if self._answer is not None else "".join(self._kept or ())
+        self._ending = Ending(status, seconds, self._ttft, self._usage, error, self._finish, self._chars, text)
         for hook in self._hooks:
             hook(self._ending)
         self._hooks.clear()

@@ -64,7 +64,10 @@ class HttpEndpoint:
         self._urls = {stream: base_url.rstrip("/") + dialect.path(model, stream) for stream in (False, True)}
 
     async def __call__(self, call: Call) -> Reply:
-        started = self._clock.steady()
+        return await self.send(call, self._clock.steady())
+
+    async def send(self, call: Call, started: float) -> Reply:
+        """As `__call__`, for an attempt that began at `started` (steady seconds): before a model was loaded, say."""
         body = self._encode(call)
         limit = self._timeouts.ttft if call.stream else self._timeouts.total
         try:

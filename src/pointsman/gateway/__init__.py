@@ -1,0 +1,18 @@
+"""Where everything is put together: configuration in, one Ask out."""
+
+from .environment import Environment, read_environment
+from .gateway import Gateway, Listed, as_chat, new_id
+from .roster import Model, Provider
+from .specs import Config
+
+__all__ = [
+    "Config",
+    "Environment",
+    "Gateway",
+    "Listed",
+    "Model",
+    "Provider",
+    "as_chat",
+    "new_id",
+    "read_environment",
+]

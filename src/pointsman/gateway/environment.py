@@ -1,0 +1,67 @@
+"""The environment: the one place that reads variables, .env files and the home folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dotenv import dotenv_values
+from msgspec import Struct
+
+from ..core import ConfigError
+from .specs import FromEnv
+
+
+class Environment(Struct, frozen=True):
+    """What the machine says. `home` holds every file that we write."""
+
+    home: Path
+    variables: Mapping[str, str]
+    """The process's own, then ./.env, then ~/.env: the first that has a name wins."""
+    config_file: Path | None = None
+    """POINTSMAN_CONFIG, else `config.yaml` in the home where there is one."""
+
+    def first(self, names: Sequence[str]) -> tuple[str, str] | None:
+        """The first of these variables that is set and not empty: (name, value)."""
+        return next(((name, value) for name in names if (value := self.variables.get(name, "").strip())), None)
+
+    def secret(self, stated: str | FromEnv | None, *, where: str) -> str:
+        """A key from the configuration: as it stands there, or from its variable. Raises ConfigError, naming only the
+        variable, when that is not set."""
+        if isinstance(stated, FromEnv):
+            found = self.first([stated.env])
+            if found is None:
+                raise ConfigError(
+                    f"{where}: the variable {stated.env} is not set, in the environment or in a .env file."
+                )
+            return found[1]
+        return stated or ""
+
+
+def read_environment(
+    variables: Mapping[str, str] | None = None, *, directory: Path | None = None, user_home: Path | None = None
+) -> Environment:
+    """The environment as it is now. The parameters replace the process's own, for tests."""
+    own = os.environ if variables is None else variables
+    user_home = user_home or Path(own.get("HOME") or Path.home())
+    merged = {
+        **_dotenv(user_home / ".env"),
+        **_dotenv((directory or Path.cwd()) / ".env"),
+        **own,
+    }
+    # Where our files lie is the user's word, not that of the folder he happens to stand in.
+    home = Path(own.get("POINTSMAN_HOME") or user_home / ".pointsman").expanduser()
+    stated = own.get("POINTSMAN_CONFIG")
+    default = home / "config.yaml"
+    config_file = Path(stated).expanduser() if stated else default if default.is_file() else None
+    return Environment(home=home, variables=merged, config_file=config_file)
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    try:
+        if not path.is_file():
+            return {}
+        return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+    except (OSError, UnicodeDecodeError):
+        return {}

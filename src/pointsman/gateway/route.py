@@ -1,0 +1,102 @@
+"""A route: decides which model serves a call, then sends it there. An Ask like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TypeVar
+
+from msgspec import Struct, structs
+
+from ..core import Ask, Call, Nanos, NoCandidate, Reply, Trace, Weighed
+from ..routing import Candidate, Decision, Policy, RouteState, read_prompt
+from ..strategies import single
+
+N = TypeVar("N", int, float, Nanos)
+
+MOST_ATTEMPTS = 4
+"""The chosen model and up to three fallbacks: past that, what fails is not the model."""
+
+
+class Defaults(Struct, frozen=True):
+    """What a mode states where its caller does not."""
+
+    task: str = ""
+    max_cost: Nanos | None = None
+    max_latency: float | None = None
+    min_quality: float | None = None
+    local_only: bool = False
+
+
+class Route:
+    """Chooses among `candidates` by `policy`; `ask_for` gives the Ask of a candidate by its name."""
+
+    def __init__(
+        self,
+        policy: Callable[[Call], Policy],
+        candidates: Callable[[], Sequence[Candidate]],
+        ask_for: Callable[[str], Ask],
+        *,
+        state: Callable[[], RouteState],
+        rng: Random,
+        new_id: Callable[[], str],
+        defaults: Defaults | None = None,
+    ) -> None:
+        self._policy = policy
+        self._candidates = candidates
+        self._ask_for = ask_for
+        self._state = state
+        self._rng = rng
+        self._new_id = new_id
+        self._defaults = defaults or Defaults()
+
+    async def __call__(self, call: Call) -> Reply:
+        """Raises NoCandidate, with each candidate's reason, when nothing is left."""
+        call = self._with_defaults(call)
+        decision = self._decide(call, self._candidates())
+        if not decision.plan:
+            raise NoCandidate(f"{decision.reason} What was asked and why each was left out:", decision.reasons)
+        plan = [self._ask_for(name) for name in decision.plan[:MOST_ATTEMPTS]]
+        reply = await single(plan)(call.traced(_trace(decision)))
+        reply.decision_id = decision.id
+        return reply
+
+    def decide(self, call: Call, candidates: Sequence[Candidate] | None = None) -> Decision:
+        """What `__call__` would do, without doing it. `candidates` replaces the route's own."""
+        return self._decide(self._with_defaults(call), self._candidates() if candidates is None else candidates)
+
+    def _decide(self, call: Call, candidates: Sequence[Candidate]) -> Decision:
+        prompt = read_prompt(call.chat, call.task)
+        decision = self._policy(call)(call, prompt, candidates, self._state(), self._rng)
+        return structs.replace(decision, id=self._new_id())
+
+    def _with_defaults(self, call: Call) -> Call:
+        """The caller's needs, filled in by the mode's; of two limits the stricter holds."""
+        ours, theirs = self._defaults, call.needs
+        needs = structs.replace(
+            theirs,
+            max_cost=_stricter(theirs.max_cost, ours.max_cost),
+            max_latency=_stricter(theirs.max_latency, ours.max_latency),
+            min_quality=theirs.min_quality if theirs.min_quality is not None else ours.min_quality,
+            local_only=theirs.local_only or ours.local_only,
+        )
+        return call.with_needs(needs, task=call.task or ours.task)
+
+
+def _stricter(theirs: N | None, ours: N | None) -> N | None:
+    if theirs is None or ours is None:
+        return ours if theirs is None else theirs
+    return min(theirs, ours)
+
+
+def _trace(decision: Decision) -> Trace:
+    return Trace(
+        task=decision.task,
+        complexity=decision.complexity,
+        strategy="single",
+        decision_id=decision.id,
+        policy=decision.policy,
+        state_version=str(decision.state_version),
+        features=decision.features,
+        candidates=tuple(Weighed(c.model, c.score, c.probability, c.rejected) for c in decision.candidates),
+    )

@@ -1,0 +1,6 @@
+"""The HTTP doors: OpenAI's and Anthropic's protocols, our own API, the console. Only `cli` imports this room."""
+
+from .app import Application
+from .run import serve
+
+__all__ = ["Application", "serve"]

@@ -1,0 +1,125 @@
+"""`serve`: bind, say where and how to connect, and run until told to stop."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+import uvicorn
+
+from ..core import ConfigError
+from ..gateway import Gateway
+from .app import Application
+
+KEEP_ALIVE_SECONDS = 75
+DRAIN_SECONDS = 60
+WEAK_KEYS = frozenset({"sk-1234", "changeme", "password", "secret", "test", "admin", "master", "key"})
+
+
+def serve(
+    gateway: Gateway,
+    *,
+    host: str,
+    port: int,
+    announce: Callable[[str, str], None],
+) -> None:
+    """Runs until SIGINT or SIGTERM. `announce(url, key)` is called once it accepts connections; `key` is the key that
+    was made because there was none, else ''.
+
+    Raises ConfigError for a port that is taken, and for weak or missing keys on an address that others can reach.
+    """
+    own_key = gateway.environment.secret(gateway.config.server.key, where="server.key")
+    check_exposure(host, own_key)
+    listener = _bind(host, port)
+    made = "" if own_key else first_key(gateway)
+    url = f"http://{_shown(host)}:{listener.getsockname()[1]}"
+    server = _Server(
+        uvicorn.Config(
+            Application(gateway, own_key=own_key),
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        ),
+        started=lambda: announce(url, made),
+    )
+    server.run(sockets=[listener])
+
+
+def first_key(gateway: Gateway) -> str:
+    """A key made because there is none yet; '' where there is one."""
+    keys = gateway.ledger.keys
+    if any(key.revoked is None for key in keys.list()):
+        return ""
+    text, _ = keys.create("first", scopes=("call", "read", "admin"))
+    return text
+
+
+def check_exposure(host: str, own_key: str) -> None:
+    """Raises ConfigError for a weak key of the user's own on an address that other machines can reach."""
+    if not own_key or is_loopback(host):
+        return
+    weakness = _weakness(own_key)
+    if weakness:
+        raise ConfigError(
+            f"`server.key` {weakness}, and {host} can be reached from other machines. Use a key that "
+            "`pointsman keys create` makes, or bind 127.0.0.1."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _weakness(key: str) -> str:
+    """What makes a key guessable; '' for a good one."""
+    if key.lower() in WEAK_KEYS:
+        return "is a key that everybody knows"
+    if len(key) < 24:
+        return f"has {len(key)} characters, and 24 are the least"
+    counts = Counter(key)
+    entropy = -sum(count / len(key) * math.log2(count / len(key)) for count in counts.values()) * len(key)
+    return "" if entropy >= 72 else "repeats itself too much to be random"
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"{host}:{port} cannot be used ({error.strerror or error}). `--port 0` takes any free one."
+        ) from None
+    return listener
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+class _Server(uvicorn.Server):
+    """Tells when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._tell()
