@@ -7,7 +7,7 @@ from msgspec import Struct
 from .money import Nanos
 
 
-class Weighed(Struct, frozen=True, array_like=True):
+class Weighed(Struct, frozen=True, array_like=True, gc=False):
     """A candidate as a decision weighed it: with a score and a probability, or rejected with a reason."""
 
     model: str

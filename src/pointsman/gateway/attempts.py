@@ -118,7 +118,8 @@ class Attempts:
             policy=trace.policy,
             state_version=trace.state_version,
             features=trace.features if self._keep_features else b"",
-            candidates=trace.candidates,
+            # A fallback's entry has the id of the same decision: what was weighed is kept once.
+            candidates=() if retry else trace.candidates,
             key=call.caller.key,
             user=call.caller.user,
             session=call.caller.session,

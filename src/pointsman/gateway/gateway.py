@@ -113,8 +113,11 @@ class Gateway:
         """Look again for what may have come or gone on this machine."""
         if self.config.local.ollama and self.config.local.enabled:
             provider = self.roster.providers["ollama"]
-            transport = self._connections.transport(0.5, direct=provider.is_on_this_machine)
-            self.roster.found_ollama(await ollama_models(provider.base_url, transport))
+            found = await ollama_models(
+                provider.base_url,
+                lambda: self._connections.transport(self.config.timeouts.connect, direct=provider.is_on_this_machine),
+            )
+            self.roster.found_ollama(found)
         self._candidates = (-1e9, [])
 
     async def __call__(self, call: Call) -> Reply:

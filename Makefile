@@ -1,0 +1,49 @@
+# Two commands: `make ask PROMPT="…"` and `make test`. Neither needs a key, docker or root.
+PYTHON ?= python3
+PROMPT ?= Write a Python function that reverses a string.
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help ask install test check format clean
+
+help:
+	@echo 'make ask PROMPT="…"   install, pull the local models, route, answer, show the bill'
+	@echo 'make test             install what tests need and run all of them'
+	@echo 'make check            format, lint and types only'
+
+ask: $(VENV)/.installed
+	@$(BIN)/pointsman models pull --quiet
+	@$(BIN)/pointsman ask "$(PROMPT)"
+
+install: $(VENV)/.installed
+
+test: $(VENV)/.tested-with check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.tested-with
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: $(VENV)/.tested-with
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'pointsman needs Python 3.11 or newer; `make ask PYTHON=python3.12` names one.'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing pointsman into $(VENV) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]'
+	@touch $@
+
+$(VENV)/.tested-with: pyproject.toml $(VENV)/.installed
+	@echo 'Installing what the tests need …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,test]'
+	@tests/install-chromium
+	@touch $@

@@ -1,0 +1,218 @@
+"""What the ledger can tell: costs by a dimension, the performance of each model, single attempts."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from statistics import quantiles
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from ..core import InvalidCall, Nanos
+from .entries import Body, Entry
+from .rows import SELECT_ENTRIES, Names, pack_id, row_entry
+from .store import Store
+
+By = Literal["model", "endpoint", "provider", "task", "key", "user", "tag", "day", "strategy", "status"]
+
+
+class CostRow(Struct, frozen=True):
+    """The attempts of one group. `cost` and `list_cost` are sums of what is known."""
+
+    group: str
+    """'' for attempts that have none. Days are UTC, 'YYYY-MM-DD'. An attempt with two tags counts in two groups."""
+    calls: int
+    attempts: int
+    ok: int
+    input_tokens: int
+    output_tokens: int
+    cost: Nanos
+    unknown_costs: int
+    """Attempts whose cost nobody knows: when more than 0, `cost` is a lower bound."""
+    list_cost: Nanos
+
+
+class Spread(Struct, frozen=True):
+    """A mean and two percentiles of `count` values of its own; None where there is none."""
+
+    count: int
+    mean: float | None
+    p50: float | None
+    p95: float | None
+
+
+class PerformanceRow(Struct, frozen=True):
+    """One model. Times are seconds of the attempts that were ok; tokens and costs are of all attempts."""
+
+    model: str
+    requests: int
+    ok: int
+    cancelled: int
+    success_rate: float | None
+    """Of the attempts that were not cancelled; None where all were."""
+    seconds: Spread
+    ttft: Spread
+    mean_tokens: float | None
+    """Of the attempts whose tokens are known."""
+    total_tokens: int
+    mean_cost: Nanos | None
+    """Of the attempts whose cost is known."""
+    total_cost: Nanos
+    unknown_costs: int
+
+
+class Queries:
+    """Each query opens a connection of its own, so they may be asked from any thread. All raise LedgerError.
+
+    `since` (inclusive) and `until` (exclusive) are in unix seconds.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def cost(self, by: By = "model", *, since: float | None = None, until: float | None = None) -> list[CostRow]:
+        """The dearest group first. Raises InvalidCall for a dimension that there is not."""
+        if by not in get_args(By):
+            raise InvalidCall(f"Costs by {by!r} are not kept; try {', '.join(get_args(By))}.", param="by")
+        group, tables = _GROUPS.get(by, (f"coalesce({by}_name.text, '')", _named(by)))
+        sql = f"SELECT {group} AS label, {_SUMS} FROM {tables} {_PERIOD} GROUP BY label ORDER BY cost_sum DESC, label"
+        with self._reading() as connection:
+            rows = connection.execute(sql, _period(since, until)).fetchall()
+        return [CostRow(*row) for row in rows]
+
+    def performance(self, *, since: float | None = None, until: float | None = None) -> list[PerformanceRow]:
+        """By model, in the order of their names."""
+        period = _period(since, until)
+        with self._reading() as connection:
+            rows = connection.execute(_PERFORMANCE, period).fetchall()
+            seconds = _by_model(connection.execute(_TIMES.format(column="seconds"), period))
+            ttft = _by_model(connection.execute(_TIMES.format(column="ttft"), period))
+        return [
+            PerformanceRow(
+                model=model,
+                requests=requests,
+                ok=ok,
+                cancelled=cancelled,
+                success_rate=ok / (requests - cancelled) if requests > cancelled else None,
+                seconds=_spread(seconds.get(model, [])),
+                ttft=_spread(ttft.get(model, [])),
+                mean_tokens=tokens / tokens_known if tokens_known else None,
+                total_tokens=tokens,
+                mean_cost=Nanos(round(cost / (requests - unknown))) if requests > unknown else None,
+                total_cost=Nanos(cost),
+                unknown_costs=unknown,
+            )
+            for model, requests, ok, cancelled, tokens, tokens_known, cost, unknown in rows
+        ]
+
+    def recent(self, count: int = 50) -> list[Entry]:
+        """The latest attempts, the newest first, each with its decision."""
+        with self._reading() as connection:
+            names = Names(connection)
+            rows = connection.execute(f"{SELECT_ENTRIES} ORDER BY at DESC, number DESC LIMIT ?", (count,)).fetchall()
+            return [row_entry(row, names) for row in rows]
+
+    def get(self, attempt_id: str) -> Entry | None:
+        with self._reading() as connection:
+            row = connection.execute(f"{SELECT_ENTRIES} WHERE attempt_id = ?", (pack_id(attempt_id),)).fetchone()
+            return row_entry(row, Names(connection)) if row else None
+
+    def body(self, attempt_id: str) -> Body | None:
+        """The prompt and the answer, where they were kept."""
+        with self._reading() as connection:
+            sql = "SELECT at, prompt, answer FROM bodies WHERE attempt_id = ?"
+            row = connection.execute(sql, (pack_id(attempt_id),)).fetchone()
+        return Body(attempt_id, *row) if row else None
+
+    def entries(self, *, since: float | None = None, until: float | None = None) -> Iterator[Entry]:
+        """Every attempt of a period in the order of time, read as it goes."""
+        with self._reading() as connection:
+            names = Names(connection)
+            sql = f"{SELECT_ENTRIES} {_PERIOD} ORDER BY at, number"
+            for row in connection.execute(sql, _period(since, until)):
+                yield row_entry(row, names)
+                names.trim()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._store.explaining("read"), closing(self._store.connect()) as connection:
+            yield connection
+
+
+def parse_since(text: str, now: float) -> float:
+    """'30m', '24h', '7d', '2w' (before `now`), or a date or time ('2026-11-01', '2026-11-01T08:00+01:00'; UTC where it
+    names no zone) → unix seconds. Raises InvalidCall."""
+    span = re.fullmatch(r"([0-9]{1,9})([mhdw])", text.strip())
+    if span:
+        return now - int(span[1]) * _SECONDS[span[2]]
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise InvalidCall(
+            f"{text!r} is no time: write a span such as 30m, 24h, 7d or 2w, or a date such as 2026-11-01.",
+            param="since",
+        ) from error
+
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+_PERIOD = "WHERE at >= ? AND at < ?"
+
+_OK = "count(*) FILTER (WHERE entries.status = (SELECT id FROM names WHERE text = 'ok'))"
+_CANCELLED = "count(*) FILTER (WHERE entries.status = (SELECT id FROM names WHERE text = 'cancelled'))"
+_INPUT = "input + cache_read + cache_write + cache_write_1h"
+_OUTPUT = "output + reasoning"
+
+_SUMS = f"""count(DISTINCT call_id), count(*), {_OK}, coalesce(sum({_INPUT}), 0), coalesce(sum({_OUTPUT}), 0),
+    coalesce(sum(cost), 0) AS cost_sum, count(*) - count(cost), coalesce(sum(list_cost), 0)"""
+
+_PERFORMANCE = f"""
+SELECT coalesce(names.text, ''), count(*), {_OK}, {_CANCELLED}, coalesce(sum({_INPUT} + {_OUTPUT}), 0), count(input),
+    coalesce(sum(cost), 0), count(*) - count(cost)
+FROM entries LEFT JOIN names ON names.id = entries.model {_PERIOD} GROUP BY 1 ORDER BY 1
+"""
+
+_TIMES = (
+    "SELECT coalesce(names.text, ''), {column} FROM entries LEFT JOIN names ON names.id = entries.model "
+    + _PERIOD
+    + " AND {column} IS NOT NULL AND entries.status = (SELECT id FROM names WHERE text = 'ok')"
+)
+
+
+def _named(by: str) -> str:
+    return f"entries LEFT JOIN names AS {by}_name ON {by}_name.id = entries.{by}"
+
+
+_GROUPS = {
+    "day": ("strftime('%Y-%m-%d', at, 'unixepoch')", "entries"),
+    "tag": (
+        "coalesce(tag.value, '')",
+        "entries LEFT JOIN names AS array ON array.id = entries.tags LEFT JOIN json_each(array.text) AS tag",
+    ),
+}
+
+
+def _period(since: float | None, until: float | None) -> tuple[float, float]:
+    return (float("-inf") if since is None else since, float("inf") if until is None else until)
+
+
+def _by_model(rows: Iterator[tuple[str, float]] | sqlite3.Cursor) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = {}
+    for model, value in rows:
+        values.setdefault(model, []).append(value)
+    return values
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    if not values:
+        return Spread(0, None, None, None)
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return Spread(1, mean, values[0], values[0])
+    twentieths = quantiles(values, n=20, method="inclusive")
+    return Spread(len(values), mean, twentieths[9], twentieths[18])
