@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pointsman.catalog import PriceBook
-from pointsman.catalog.snapshot import library_version, load, unpack
+from pointsman.catalog.snapshot import unpack
+from pointsman.catalog.snapshot_file import library_version, load
 
 READ = """
 import sys

@@ -13,7 +13,8 @@ from msgspec import Struct
 from ..core import to_usd
 from .providers import Deployment, ProviderRow
 from .rates import FREE, LongPrompt, Price, Rates
-from .snapshot import LibraryModel, Rate, Rule, Snapshot, load
+from .snapshot import LibraryModel, Rate, Rule, Snapshot
+from .snapshot_file import load
 
 
 class Quote(Struct, frozen=True):
