@@ -1,0 +1,155 @@
+"""Chats written as calls in the OpenAI chat format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..core import (
+    Audio,
+    Chat,
+    Document,
+    Effort,
+    Image,
+    Message,
+    OutputSchema,
+    Part,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolChoice,
+    ToolResult,
+    ToolUse,
+)
+from .wire import cannot_say, write
+
+_NEEDS_COMPLETION_TOKENS = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9])")
+"""OpenAI's reasoning models refuse `max_tokens`; many compatible servers know no other."""
+
+
+def encode_call(chat: Chat, model: str, stream: bool) -> bytes:
+    """The body that asks `model` for this chat. Raises CallRejected for a document that has only a URL."""
+    limit = "max_completion_tokens" if _NEEDS_COMPLETION_TOKENS.search(model) else "max_tokens"
+    body: dict[str, object] = {
+        "model": model,
+        "messages": _write_messages(chat.messages),
+        limit: chat.max_tokens,
+        "temperature": chat.temperature,
+        "top_p": chat.top_p,
+        "stop": chat.stop or None,
+        "seed": chat.seed,
+        "frequency_penalty": chat.frequency_penalty,
+        "presence_penalty": chat.presence_penalty,
+        "tools": [write_tool(tool) for tool in chat.tools] or None,
+        "tool_choice": _write_choice(chat.tool_choice) if chat.tools else None,
+        "parallel_tool_calls": chat.parallel_tools if chat.tools else None,
+        "response_format": _write_output(chat.output),
+        "reasoning_effort": chat.effort or effort_of_budget(chat.thinking_tokens),
+        "n": chat.choices if chat.choices > 1 else None,
+        "user": chat.user or None,
+        "stream": True if stream else None,
+        "stream_options": {"include_usage": True} if stream else None,
+    }
+    return write({name: value for name, value in body.items() if value is not None})
+
+
+def effort_of_budget(tokens: int | None) -> Effort | None:
+    """A budget of reasoning tokens as the nearest word for it."""
+    if tokens is None:
+        return None
+    return "low" if tokens <= 2048 else "medium" if tokens <= 10_000 else "high"
+
+
+def write_tool(tool: Tool) -> dict[str, object]:
+    """The definition of a tool, as OpenAI and Ollama want it."""
+    function: dict[str, object] = {"name": tool.name, "parameters": tool.schema}
+    if tool.description:
+        function["description"] = tool.description
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _write_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
+    written: list[dict[str, object]] = []
+    images: list[Image] = []
+    for message in messages:
+        results = [part for part in message.parts if isinstance(part, ToolResult)]
+        others = tuple(part for part in message.parts if not isinstance(part, ToolResult | Thinking))
+        for result in results:
+            texts = [part.text for part in result.content if isinstance(part, Text)]
+            images.extend(part for part in result.content if isinstance(part, Image))
+            written.append({"role": "tool", "tool_call_id": result.id, "content": "\n".join(texts)})
+        if results and not others:
+            continue
+        _show_images(written, images)
+        written.append(_write_message(message.role if message.role != "tool" else "user", others, message.name))
+    _show_images(written, images)
+    return written
+
+
+def _show_images(written: list[dict[str, object]], images: list[Image]) -> None:
+    """A tool's result holds only text here, so its images follow all the results, as the user's."""
+    if images:
+        written.append({"role": "user", "content": [_write_part(image) for image in images]})
+        images.clear()
+
+
+def _write_message(role: Role, parts: Sequence[Part], name: str) -> dict[str, object]:
+    message: dict[str, object] = {"role": role}
+    if name:
+        message["name"] = name
+    calls = [_write_tool_call(part) for part in parts if isinstance(part, ToolUse)]
+    refusals = [part.text for part in parts if isinstance(part, Refusal)]
+    spoken = [part for part in parts if not isinstance(part, ToolUse | Refusal)]
+    texts = [part.text for part in spoken if isinstance(part, Text)]
+    if role == "user" and (len(texts) != 1 or len(spoken) != 1):
+        message["content"] = [_write_part(part) for part in spoken] or ""
+    elif len(texts) < len(spoken):
+        raise cannot_say("OpenAI", f"images or files of the {role}")
+    else:
+        message["content"] = ("\n\n" if role == "system" else "").join(texts) if texts or not calls else None
+    if refusals:
+        message["refusal"] = "".join(refusals)
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _write_tool_call(call: ToolUse) -> dict[str, object]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+
+
+def _write_part(part: Part) -> dict[str, object]:
+    match part:
+        case Text(text=text):
+            return {"type": "text", "text": text}
+        case Image(url=url, data=data, media_type=media_type):
+            return {"type": "image_url", "image_url": {"url": url or f"data:{media_type};base64,{data}"}}
+        case Audio(data=data, format=format):
+            return {"type": "input_audio", "input_audio": {"data": data, "format": format}}
+        case Document(data=data, media_type=media_type, name=name) if data:
+            file = {"filename": name or "document", "file_data": f"data:{media_type};base64,{data}"}
+            return {"type": "file", "file": file}
+        case Document():
+            raise cannot_say("OpenAI", "a document by its URL")
+    raise cannot_say("OpenAI", f"{type(part).__name__} in a message's content")
+
+
+def _write_choice(choice: ToolChoice | None) -> str | dict[str, object] | None:
+    if choice is None or choice.mode != "named":
+        return choice.mode if choice else None
+    return {"type": "function", "function": {"name": choice.name}}
+
+
+def _write_output(output: OutputSchema | None) -> dict[str, object] | None:
+    if output is None:
+        return None
+    if output.schema is None:
+        return {"type": "json_object"}
+    schema: dict[str, object] = {"name": output.name, "schema": output.schema}
+    if output.strict is not None:
+        schema["strict"] = output.strict
+    return {"type": "json_schema", "json_schema": schema}
