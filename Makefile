@@ -4,7 +4,7 @@ PROMPT ?= Write a Python function that reverses a string.
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help ask install test check format clean
+.PHONY: help ask install test check format docs clean
 
 help:
 	@echo 'make ask PROMPT="…"   install, pull the local models, route, answer, show the bill'
@@ -28,6 +28,9 @@ check: $(VENV)/.tested-with
 format: $(VENV)/.tested-with
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: $(VENV)/.tested-with
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -1,11 +1,13 @@
 """Where everything is put together: configuration in, one Ask out."""
 
+from .blocking import BlockingGateway
 from .environment import Environment, read_environment
 from .gateway import Gateway, Listed, as_chat, new_id
 from .roster import Model, Provider
 from .specs import Config
 
 __all__ = [
+    "BlockingGateway",
     "Config",
     "Environment",
     "Gateway",
