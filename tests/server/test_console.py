@@ -98,8 +98,8 @@ async def test_a_row_tells_what_the_attempt_took_and_cost(page: Page, console_se
 
 async def test_an_unknown_cost_is_never_shown_as_nothing(page: Page, console_server: Running) -> None:
     """A paid call without a known price would look free, in its row and in the sum of the day."""
-    record(console_server, endpoint="openai/gpt-5-mini", cost=None, list_cost=None)
-    record(console_server, endpoint="openai/gpt-5-mini", cost=Nanos(1_500_000_000))
+    record(console_server, endpoint="openai/gpt-5-mini", deployment="paid", cost=None, list_cost=None)
+    record(console_server, endpoint="openai/gpt-5-mini", deployment="paid", cost=Nanos(1_500_000_000))
     await open_console(page, console_server)
     costs = page.locator("#rows td[data-label=Cost]")
     assert sorted(await costs.all_inner_texts()) == ["$1.50", "unknown"]
@@ -121,10 +121,17 @@ async def test_the_four_ways_to_end_differ_in_word_and_shape(page: Page, console
 async def test_the_day_in_figures_counts_calls_once_and_attempts_apart(page: Page, console_server: Running) -> None:
     """A call that fell back would count as two, or its failed attempt would be hidden."""
     call = uuid.uuid4().hex
-    record(console_server, call_id=call, status="failed", endpoint="openai/gpt-5-mini", error="overloaded")
+    record(
+        console_server,
+        call_id=call,
+        status="failed",
+        endpoint="openai/gpt-5-mini",
+        deployment="paid",
+        error="overloaded",
+    )
     record(console_server, call_id=call)
-    record(console_server, endpoint="groq/llama")
-    record(console_server, status="cancelled", endpoint="groq/llama")
+    record(console_server, endpoint="groq/llama", deployment="free")
+    record(console_server, status="cancelled", endpoint="groq/llama", deployment="free")
     await open_console(page, console_server)
     await expect(page.locator("#calls")).to_have_text("3")
     await expect(page.locator("#calls-note")).to_have_text("attempts: 4")
@@ -316,6 +323,7 @@ def record(server: Running, **changes: Any) -> None:
         "model": "local/coder",
         "endpoint": "local/coder",
         "provider": "local",
+        "deployment": "local",
         "status": "ok",
         "seconds": 2.31,
         "ttft": 0.182,

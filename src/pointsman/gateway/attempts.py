@@ -125,6 +125,7 @@ class Attempts:
             session=call.caller.session,
             tags=call.caller.tags,
             version=__version__,
+            deployment=model.deployment,
         )
         self._ledger.record(entry)
         for observer in self.observers:

@@ -12,7 +12,7 @@ from ..core import LedgerError
 from .entries import Entry
 from .journal import journals_in, read_batch, seed_of
 from .records import Batch
-from .rows import INSERT_BODY, INSERT_ENTRY, Names, body_row, entry_row
+from .rows import INSERT_BODY, Names, body_row, entry_row, insert_entries
 from .store import Store
 
 BATCH = 500
@@ -105,7 +105,7 @@ class Drainer:
             batch = read_batch(file, seed_of(path), place, BATCH)
             entries = [entry_row(record, names) for record in batch.records if isinstance(record, Entry)]
             bodies = [body_row(record) for record in batch.records if not isinstance(record, Entry)]
-            connection.executemany(INSERT_ENTRY, entries)
+            insert_entries(connection, entries)
             connection.executemany(INSERT_BODY, bodies)
             if batch.end:
                 connection.execute(_PLACE, (path.name, place + batch.end))

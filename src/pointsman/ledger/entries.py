@@ -71,6 +71,8 @@ class Entry(Struct, frozen=True, array_like=True, kw_only=True):
     tags: tuple[str, ...] = ()
     version: str = ""
     """Of pointsman."""
+    deployment: str = ""
+    """'local', 'free' or 'paid': where it ran, and who pays."""
 
     def __post_init__(self) -> None:
         if len(self.features) > MAX_FEATURES:

@@ -47,6 +47,7 @@ CREATE TABLE entries (
     user INTEGER,
     tags INTEGER,                      -- of a name that is a JSON array of tags
     version INTEGER,
+    deployment INTEGER,
     tier INTEGER,
     stream INTEGER,
     retry INTEGER,

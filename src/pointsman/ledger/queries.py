@@ -17,7 +17,7 @@ from .entries import Body, Entry
 from .rows import SELECT_ENTRIES, Names, pack_id, row_entry
 from .store import Store
 
-By = Literal["model", "endpoint", "provider", "task", "key", "user", "tag", "day", "strategy", "status"]
+By = Literal["model", "endpoint", "provider", "task", "key", "user", "tag", "day", "strategy", "status", "deployment"]
 
 
 class CostRow(Struct, frozen=True):

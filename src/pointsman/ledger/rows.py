@@ -7,6 +7,7 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import chain
 from operator import attrgetter
 from typing import Final
 
@@ -35,6 +36,7 @@ NAMES: Final = (
     "key",
     "user",
     "version",
+    "deployment",
 )
 COUNTS: Final = ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "estimated")
 COLUMNS: Final = (
@@ -46,10 +48,23 @@ COLUMNS: Final = (
     *("tier", "tags", "features", "candidates", "rejected"),
 )
 
-INSERT_ENTRY: Final = (
-    f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
-    "ON CONFLICT (attempt_id) DO NOTHING"
-)
+AT_ONCE: Final = 64
+"""Rows of one statement. SQLite works without Python's global lock for as long as one statement runs, and takes the lock
+back after each: row by row, that costs the threads which serve calls more than the rows themselves."""
+
+
+def insert_entries(connection: sqlite3.Connection, rows: Sequence[Sequence[Value]]) -> None:
+    """Rows of `entry_row`; those whose attempt is stored already are passed over."""
+    whole = len(rows) - len(rows) % AT_ONCE
+    for start in range(0, whole, AT_ONCE):
+        connection.execute(_INSERT_MANY, list(chain.from_iterable(rows[start : start + AT_ONCE])))
+    connection.executemany(_INSERT_ONE, rows[whole:])
+
+
+_ROW = f"({', '.join('?' * len(COLUMNS))})"
+_INSERT_ONE = f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES {_ROW} ON CONFLICT (attempt_id) DO NOTHING"
+_INSERT_MANY = _INSERT_ONE.replace(_ROW, ", ".join([_ROW] * AT_ONCE))
+
 INSERT_BODY: Final = (
     "INSERT INTO bodies (attempt_id, at, prompt, answer) VALUES (?, ?, ?, ?) ON CONFLICT (attempt_id) DO NOTHING"
 )

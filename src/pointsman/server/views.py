@@ -25,6 +25,8 @@ class DecisionView(Struct, frozen=True):
     at: float
     model: str
     endpoint: str
+    deployment: str
+    """'local', 'free' or 'paid'."""
     status: str
     error: str
     task: str
@@ -50,6 +52,7 @@ def decision_view(entry: Entry) -> DecisionView:
         at=entry.at,
         model=entry.model,
         endpoint=entry.endpoint,
+        deployment=entry.deployment,
         status=entry.status,
         error=entry.error,
         task=entry.task,

@@ -8,7 +8,6 @@ const PATIENCE = 10_000;
 const ASKED_ROWS = 50;
 const MOST_ROWS = 200;
 const KEY_PLACE = "pointsman.key";
-const LOCAL_PROVIDERS = new Set(["local", "ollama", "lmstudio", "vllm", "llamacpp"]);
 
 const STATUS_WORDS = {
   ok: "The answer came whole.",
@@ -178,11 +177,10 @@ function cell(label, kind, ...children) {
   return element("td", { role: "cell", class: kind, "data-label": label }, ...children);
 }
 
-/** Where the model stands, as far as an entry tells: at a provider of this machine, else by what it cost. */
-function badge({ endpoint, cost_usd: cost, status }) {
-  const isKnown = status === "ok" && cost !== null;
-  const kind = isLocal(endpoint) ? "local" : isKnown && Number(cost) === 0 ? "free" : isKnown ? "paid" : "";
-  return kind && element("span", { class: `badge ${kind}` }, kind);
+/** Where the model stands, and who pays. */
+function badge({ deployment }) {
+  const known = ["local", "free", "paid"].includes(deployment);
+  return known ? element("span", { class: `badge ${deployment}` }, deployment) : "";
 }
 
 function statusMark({ status, error }) {
@@ -261,17 +259,17 @@ function planned({ model, score, probability }, served) {
 async function showToday(midnight, key, signal) {
   const since = encodeURIComponent(midnight);
   // By key, since a call has exactly one: by model, a call with a fallback would be counted twice.
-  const [byKey, byEndpoint, byModel] = await Promise.all([
+  const [byKey, byDeployment, byModel] = await Promise.all([
     get(`api/costs?by=key&since=${since}`, key, signal),
-    get(`api/costs?by=endpoint&since=${since}`, key, signal),
+    get(`api/costs?by=deployment&since=${since}`, key, signal),
     get(`api/performance/metrics?since=${since}`, key, signal),
   ]);
   signal.throwIfAborted();
   const attempts = sum(byKey, "attempts");
   tell("calls", count(sum(byKey, "calls")), `attempts: ${count(attempts)}`);
   tell("cost", ...costToday(sum(byKey, "cost"), sum(byKey, "list_cost"), sum(byKey, "unknown_costs"), attempts));
-  const local = sum(byEndpoint.filter((row) => isLocal(row.group)), "ok");
-  tellShare("local", local, sum(byEndpoint, "ok"), "answers", "");
+  const local = sum(byDeployment.filter((row) => row.group === "local"), "ok");
+  tellShare("local", local, sum(byDeployment, "ok"), "answers", "");
   const cancelled = sum(byModel, "cancelled");
   const leftOut = cancelled ? `; ${count(cancelled)} cancelled left out` : "";
   tellShare("success", sum(byModel, "ok"), sum(byModel, "requests") - cancelled, "attempts", leftOut);
@@ -339,7 +337,6 @@ function element(name, attributes, ...children) {
 }
 
 const pause = (milliseconds) => new Promise((resume) => setTimeout(resume, milliseconds));
-const isLocal = (endpoint) => LOCAL_PROVIDERS.has(endpoint.split("/", 1)[0]);
 const sum = (rows, field) => rows.reduce((total, row) => total + Number(row[field]), 0);
 const count = (number) => number.toLocaleString("en");
 /** Rounded down: what is not all must not read as 100%. */
