@@ -57,7 +57,7 @@ class Route:
         if not decision.plan:
             raise NoCandidate(f"{decision.reason} What was asked and why each was left out:", decision.reasons)
         plan = [self._ask_for(name) for name in decision.plan[:MOST_ATTEMPTS]]
-        reply = await single(plan)(call.traced(_trace(decision)))
+        reply = await single(plan)(call.traced(_trace(decision, call.trace)))
         reply.decision_id = decision.id
         return reply
 
@@ -89,14 +89,17 @@ def _stricter(theirs: N | None, ours: N | None) -> N | None:
     return min(theirs, ours)
 
 
-def _trace(decision: Decision) -> Trace:
+def _trace(decision: Decision, outer: Trace) -> Trace:
+    """The decision, within the run or strategy that the call came from."""
     return Trace(
         task=decision.task,
         complexity=decision.complexity,
-        strategy="single",
+        strategy=outer.strategy or "single",
         decision_id=decision.id,
         policy=decision.policy,
         state_version=str(decision.state_version),
         features=decision.features,
         candidates=tuple(Weighed(c.model, c.score, c.probability, c.rejected) for c in decision.candidates),
+        run_id=outer.run_id,
+        stage=outer.stage,
     )
