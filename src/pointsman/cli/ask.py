@@ -1,0 +1,260 @@
+"""`pointsman ask`: the answer goes to standard output as it comes; the decision and the bill to standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+from msgspec import Struct
+
+from ..core import Broken, Call, Caller, Finish, Nanos, Priority, Reply
+from ..endpoints.local import LocalHost
+from ..gateway import Gateway, as_chat
+from ..ledger import Entry
+from ..routing import Decision
+from .bill import (
+    CostJson,
+    UsageJson,
+    bill_line,
+    cost_json,
+    decision_line,
+    failures_line,
+    usage_json,
+)
+from .candidates import no_candidate, show_candidates
+from .failures import FAILED
+from .options import Number, config_option, json_option, needs_options, read_needs
+from .stdin import read_prompt
+from .terminal import Cleaner, plain, print_json, show_line
+
+_DIM = "dim"
+_TICK_SECONDS = 0.5
+
+
+class WeighedJson(Struct, frozen=True):
+    model: str
+    score: float | None
+    probability: float
+    rejected: str | None
+
+
+class DecisionJson(Struct, frozen=True):
+    id: str
+    task: str
+    complexity: str
+    policy: str
+    reason: str
+    candidates: tuple[WeighedJson, ...]
+
+
+class AnswerJson(Struct, frozen=True):
+    """What `ask --json` prints."""
+
+    text: str
+    model: str
+    endpoint: str
+    finish: Finish
+    usage: UsageJson | None
+    cost: CostJson
+    ttft_ms: float | None
+    """From the asking, whatever failed before."""
+    seconds: float
+    call_id: str
+    decision: DecisionJson | None
+    """Null for a call that named its model."""
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@needs_options
+@click.option("--system", default="", help="A system message to go before the prompt.")
+@click.option("--temperature", type=Number(0, 2), metavar="0..2", help="How freely the model may choose its words.")
+@click.option("--tag", "tags", multiple=True, help="A mark for the ledger; may be given many times.")
+@click.option("--explain", is_flag=True, help="Show the candidates first.")
+@json_option
+@config_option
+def ask(
+    prompt: str | None,
+    model: str,
+    priority: Priority | None,
+    budget: Nanos | None,
+    max_latency: float | None,
+    quality: float | None,
+    local_only: bool,
+    max_tokens: int | None,
+    task: str,
+    system: str,
+    temperature: float | None,
+    tags: tuple[str, ...],
+    explain: bool,
+    as_json: bool,
+    config_file: Path | None,
+) -> None:
+    """Answer a prompt with the model that serves it best.
+
+    The answer is all that goes to standard output. What stands on standard input is added to PROMPT.
+
+    \b
+    Examples:
+      pointsman ask "Write a Python function that reverses a string."
+      git diff | pointsman ask "Write a commit message for this." --local-only
+      pointsman ask "Prove that there are infinitely many primes." --priority performance --budget 0.02
+    """
+    text = read_prompt(prompt)
+    gateway = Gateway(config_file)
+    call = gateway.call(
+        as_chat(text, system=system, max_tokens=max_tokens, temperature=temperature),
+        model=model,
+        needs=read_needs(priority, budget, max_latency, quality, local_only),
+        task=task,
+        caller=Caller(tags=tags),
+    )
+    asyncio.run(_ask(gateway, call, explain=explain, as_json=as_json))
+
+
+async def _ask(gateway: Gateway, call: Call, *, explain: bool, as_json: bool) -> None:
+    entries: list[Entry] = []
+    gateway.observe(entries.append)
+    async with gateway:
+        foreseen = _foresee(gateway, call)
+        if explain and foreseen is not None:
+            show_candidates(foreseen, sys.stderr)
+            show_line(foreseen.reason)
+        if foreseen is not None and not foreseen.plan:
+            raise no_candidate(foreseen, gateway.roster)
+        started = time.monotonic()
+        async with _waiting(await _what_is_waited_for(gateway, call, foreseen)):
+            reply = await gateway(call)
+        ttft = time.monotonic() - started
+        async with reply:
+            if as_json:
+                await _print_object(call, reply, entries, foreseen, started, ttft)
+            else:
+                await _print_text(call, reply, entries, started, ttft)
+
+
+def _foresee(gateway: Gateway, call: Call) -> Decision | None:
+    """What the route will decide; None for a pool, which shares its calls out without deciding.
+
+    Raises UsageError where a need is stated that a pool would not keep.
+    """
+    if call.model not in gateway.config.pools:
+        return gateway.decide(call)
+    needs = call.needs
+    if needs.local_only or any(n is not None for n in (needs.max_cost, needs.max_latency, needs.min_quality)):
+        raise click.UsageError(
+            f"{call.model!r} is a pool, which keeps no needs: name a mode such as `auto`, whose candidates are models."
+        )
+    return None
+
+
+async def _what_is_waited_for(gateway: Gateway, call: Call, foreseen: Decision | None) -> str:
+    name = foreseen.chosen if foreseen is not None else call.model
+    if not name.startswith("local/") or not sys.stderr.isatty():
+        return f"asking {name}"
+    status = await LocalHost(gateway.environment.home).status()
+    runs = status is not None and any(f"local/{model.model}" == name for model in status.models)
+    return f"asking {name}" if runs else f"loading {name}"
+
+
+@asynccontextmanager
+async def _waiting(what: str) -> AsyncIterator[None]:
+    """A line on the terminal that counts the seconds, and is gone afterwards. Nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    counting = asyncio.create_task(_count(plain(what)))
+    try:
+        yield
+    finally:
+        counting.cancel()
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+async def _count(what: str) -> None:
+    started = time.monotonic()
+    while True:
+        sys.stderr.write(f"\r\x1b[K… {what}, {time.monotonic() - started:.0f} s")
+        sys.stderr.flush()
+        await asyncio.sleep(_TICK_SECONDS)
+
+
+async def _print_text(call: Call, reply: Reply, entries: list[Entry], started: float, ttft: float) -> None:
+    cleaner = Cleaner(for_terminal=sys.stdout.isatty())
+    finish: Finish | None = None
+    error = None
+    last = ""
+    async for item in reply:
+        if isinstance(item, Broken):
+            error = item.error
+            break
+        finish = item.finish or finish
+        last = _write(cleaner.feed(item.text + item.refusal)) or last
+    last = _write(cleaner.end()) or last
+    if last and not last.endswith("\n"):
+        _write("\n")
+    if error is not None:
+        show_line(f"broken: {error.message}", style="bold red")
+    elif not last.strip():
+        show_line(f"{reply.served.model} wrote no text (it ended with: {finish or 'stop'}).", style="yellow")
+    elif finish == "length":
+        show_line("cut off: the model reached its limit of tokens.", style="yellow")
+    _print_bill(call, entries, started, ttft)
+    if error is not None:
+        click.get_current_context().exit(FAILED)
+
+
+def _write(text: str) -> str:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    return text
+
+
+def _print_bill(call: Call, entries: list[Entry], started: float, ttft: float) -> None:
+    entry = entries[-1]
+    failures = failures_line(entries)
+    if failures:
+        show_line(failures, style=_DIM)
+    show_line(decision_line(entry, seconds=time.monotonic() - started, ttft=ttft), style=_DIM)
+    show_line(bill_line(entry, call.tally), style=_DIM)
+
+
+async def _print_object(
+    call: Call, reply: Reply, entries: list[Entry], foreseen: Decision | None, started: float, ttft: float
+) -> None:
+    answer = await reply.read()
+    entry = entries[-1]
+    print_json(
+        AnswerJson(
+            text=answer.text or answer.refusal,
+            model=entry.model,
+            endpoint=entry.endpoint,
+            finish=answer.finish,
+            usage=usage_json(entry.usage),
+            cost=cost_json(entry, call.tally),
+            ttft_ms=round(ttft * 1000, 1),
+            seconds=round(time.monotonic() - started, 3),
+            call_id=call.id,
+            decision=_decision_json(entry, entries, foreseen),
+        )
+    )
+
+
+def _decision_json(entry: Entry, entries: list[Entry], foreseen: Decision | None) -> DecisionJson | None:
+    if not entry.decision_id:
+        return None
+    reason = foreseen.reason if foreseen is not None and foreseen.chosen == entry.model else failures_line(entries)
+    return DecisionJson(
+        id=entry.decision_id,
+        task=entry.task,
+        complexity=entry.complexity,
+        policy=entry.policy,
+        reason=reason,
+        candidates=tuple(WeighedJson(c.model, c.score, c.probability, c.rejected or None) for c in entry.candidates),
+    )

@@ -1,0 +1,153 @@
+"""`pointsman route`: what would be chosen, and why. Nothing is called."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+from msgspec import Struct
+
+from ..core import Call, ConfigError, InvalidCall, Nanos, Needs, Priority
+from ..gateway import Gateway, as_chat
+from ..routing import Decision
+from .candidates import CandidateJson, as_json, no_candidate, show_candidates
+from .failures import NO_CANDIDATE
+from .options import config_option, json_option, needs_options, read_needs
+from .stdin import read_prompt
+from .terminal import plain, print_json, show_line
+
+
+class RouteJson(Struct, frozen=True, omit_defaults=True):
+    """What `route --json` prints."""
+
+    task: str
+    complexity: str
+    chosen: str | None
+    """Null when nothing is left."""
+    reason: str
+    policy: str
+    candidates: tuple[CandidateJson, ...]
+    prompt: str = ""
+    """With --batch only."""
+
+
+class BatchPrompt(Struct, frozen=True):
+    """A line of a JSONL batch; other fields are passed over."""
+
+    prompt: str
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@click.option("--explain", is_flag=True, help="Show all candidates, and why the others cannot serve.")
+@click.option(
+    "--batch",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help='A prompt a line, or JSON lines with "prompt".',
+)
+@needs_options
+@json_option
+@config_option
+def route(
+    prompt: str | None,
+    explain: bool,
+    batch: Path | None,
+    model: str,
+    priority: Priority | None,
+    budget: Nanos | None,
+    max_latency: float | None,
+    quality: float | None,
+    local_only: bool,
+    max_tokens: int | None,
+    task: str,
+    as_json: bool,
+    config_file: Path | None,
+) -> None:
+    """Show which model would get a prompt, and why. Calls nothing.
+
+    \b
+    Examples:
+      pointsman route "Translate this to German: good morning" --explain
+      pointsman route "Prove Fermat's little theorem." --priority performance --json
+      pointsman route --batch prompts.txt --local-only
+    """
+    if batch is not None and prompt is not None:
+        raise click.UsageError("Give a PROMPT or --batch FILE, not both.")
+    needs = read_needs(priority, budget, max_latency, quality, local_only)
+    prompts = [read_prompt(prompt)] if batch is None else list(read_batch(batch))
+    gateway = Gateway(config_file)
+    if model in gateway.config.pools:
+        raise click.UsageError(f"{model!r} is a pool, which shares its calls out without deciding.")
+    decisions = asyncio.run(_decide(gateway, prompts, model=model, needs=needs, task=task, max_tokens=max_tokens))
+    for text, decision in zip(prompts, decisions, strict=True):
+        if as_json:
+            print_json(_route_json(decision, "" if batch is None else text))
+        elif batch is not None:
+            print(f"{decision.plan[0] if decision.plan else '-'}\t{decision.task}\t{plain(_first_line(text))}")
+        else:
+            _show(gateway, decision, explain=explain)
+    if not all(decision.plan for decision in decisions):
+        click.get_current_context().exit(NO_CANDIDATE)
+
+
+def read_batch(path: Path) -> Iterator[str]:
+    """The prompts of a file: JSON lines where the first line is an object, else a prompt a line; empty lines are passed
+    over. Raises ConfigError with the line, and InvalidCall for a file without any."""
+    try:
+        lines = [(number, line) for number, line in enumerate(path.read_text("utf-8").splitlines(), 1) if line.strip()]
+    except UnicodeDecodeError:
+        raise ConfigError("This is not UTF-8 text.", file=str(path)) from None
+    if not lines:
+        raise InvalidCall(f"{path} has no prompts.", param="batch")
+    is_jsonl = lines[0][1].lstrip().startswith("{")
+    for number, line in lines:
+        if not is_jsonl:
+            yield line
+            continue
+        try:
+            yield msgspec.json.decode(line, type=BatchPrompt).prompt
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise ConfigError(
+                f'Each line must be a JSON object with "prompt" ({error}).', file=str(path), line=number
+            ) from None
+
+
+async def _decide(
+    gateway: Gateway, prompts: list[str], *, model: str, needs: Needs, task: str, max_tokens: int | None
+) -> list[Decision]:
+    def call(text: str) -> Call:
+        return gateway.call(as_chat(text, max_tokens=max_tokens), model=model, needs=needs, task=task)
+
+    async with gateway:
+        return [gateway.decide(call(text)) for text in prompts]
+
+
+def _show(gateway: Gateway, decision: Decision, *, explain: bool) -> None:
+    if decision.plan:
+        show_line(f"→ {decision.chosen}", style="bold", file=sys.stdout)
+    show_line(decision.reason, file=sys.stdout)
+    if explain:
+        show_candidates(decision, sys.stdout)
+    if not decision.plan:
+        show_line(f"pointsman: {no_candidate(decision, gateway.roster).message}")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0]
+
+
+def _route_json(decision: Decision, prompt: str) -> RouteJson:
+    return RouteJson(
+        task=decision.task,
+        complexity=decision.complexity,
+        chosen=decision.plan[0] if decision.plan else None,
+        reason=decision.reason,
+        policy=decision.policy,
+        candidates=tuple(as_json(candidate) for candidate in decision.candidates),
+        prompt=prompt,
+    )

@@ -1,0 +1,295 @@
+"""`pointsman ask`."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cli_upstream import CANARY, Run
+
+
+def test_the_answer_alone_goes_to_standard_output(run: Run, config: Path) -> None:
+    """A pipe would carry the bill into whatever comes after it."""
+    done = run("ask", "hello", "--model", "echo")
+    assert (done.returncode, done.stdout) == (0, "you said: hello\n")
+    assert "→ echo" in done.stderr
+    assert "first word" in done.stderr
+    assert "10 in, 5 out" in done.stderr
+    assert "bill: $0.000020 (mine/echo)" in done.stderr
+
+
+def test_auto_chooses_and_says_for_which_task(run: Run, config: Path) -> None:
+    """Nobody would know why this model got the prompt."""
+    done = run("ask", "Write a Python function that reverses a string.")
+    assert done.returncode == 0
+    assert "→ echo · coding, simple" in done.stderr
+
+
+def test_an_unknown_price_is_told_as_unknown(run: Run, config: Path) -> None:
+    """A bill of $0 for a model that costs money."""
+    done = run("ask", "hello", "--model", "unpriced")
+    assert "bill: unknown (no price is known for mine/unpriced)" in done.stderr
+    answer = json.loads(run("ask", "hello", "--model", "unpriced", "--json").stdout)
+    assert answer["cost"] == {"usd": None, "list_usd": None}
+
+
+def test_json_is_one_object_with_everything(run: Run, config: Path) -> None:
+    """A script would have to guess what the fields are called."""
+    done = run("ask", "hello", "--tag", "a", "--tag", "b", "--json")
+    assert done.stderr == ""
+    answer = json.loads(done.stdout)
+    assert set(answer) == {
+        "text",
+        "model",
+        "endpoint",
+        "finish",
+        "usage",
+        "cost",
+        "ttft_ms",
+        "seconds",
+        "call_id",
+        "decision",
+    }
+    assert answer["text"] == "you said: hello"
+    assert (answer["model"], answer["endpoint"], answer["finish"]) == ("echo", "mine/echo", "stop")
+    assert answer["usage"] == {
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "cache_read_tokens": 0,
+        "reasoning_tokens": 0,
+        "estimated": False,
+    }
+    assert answer["cost"]["usd"] == "0.00002"
+    assert 0 < answer["ttft_ms"] <= answer["seconds"] * 1000 + 1
+    decision = answer["decision"]
+    assert set(decision) == {"id", "task", "complexity", "policy", "reason", "candidates"}
+    assert decision["id"] and "echo" in decision["reason"]
+    chosen = next(c for c in decision["candidates"] if c["model"] == "echo")
+    assert chosen["probability"] == 1.0 and chosen["rejected"] is None
+
+
+def test_a_named_model_has_no_decision(run: Run, config: Path) -> None:
+    """A script would take a call that somebody pinned for one that was routed."""
+    assert json.loads(run("ask", "hello", "--model", "echo", "--json").stdout)["decision"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "expected"),
+    [
+        (("ask", "--model", "echo"), "from a pipe", "you said: from a pipe\n"),
+        (("ask", "first", "--model", "echo"), "second", "you said: first\n\nsecond\n"),
+        (("ask", "only", "--model", "echo"), "", "you said: only\n"),
+        (("ask", "größer ↔ 🚂", "--model", "echo"), "", "you said: größer ↔ 🚂\n"),
+    ],
+)
+def test_the_prompt_comes_from_both_sides(
+    run: Run, config: Path, arguments: tuple[str, ...], stdin: str, expected: str
+) -> None:
+    """`git diff | pointsman ask "…"` would lose one of its halves."""
+    assert run(*arguments, stdin=stdin).stdout == expected
+
+
+def test_a_pipe_that_nobody_writes_to_does_not_hold_up_a_prompt(variables: dict[str, str], config: Path) -> None:
+    """A job that inherits an open pipe would hang for ever."""
+    reading, writing = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pointsman", "ask", "hello", "--model", "echo"],
+            stdin=reading,
+            capture_output=True,
+            env=variables,
+            timeout=60,
+            check=True,
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert done.stdout == b"you said: hello\n"
+    assert b"Nothing came on standard input" in done.stderr
+
+
+@pytest.mark.parametrize("stdin", ["", "  \n\t\n", b"\xff\xfe broken"])
+def test_no_prompt_is_a_usage_error(run: Run, config: Path, stdin: str | bytes) -> None:
+    """Money would be spent on nothing."""
+    assert run("ask", stdin=stdin).returncode == 2
+    done = run("ask", "--json", stdin=stdin)
+    assert (done.returncode, json.loads(done.stdout)["error"]["type"]) == (2, "invalid_call")
+
+
+def test_a_stream_that_breaks_never_looks_finished(run: Run, config: Path) -> None:
+    """Half an answer would be taken for a whole one."""
+    done = run("ask", "hello there", "--model", "breaking")
+    assert done.returncode == 1
+    assert done.stdout.startswith("you said") and "there" not in done.stdout
+    assert "broken: " in done.stderr
+    assert "bill: unknown" in done.stderr or "bill: $" in done.stderr
+    whole = run("ask", "hello there", "--model", "breaking", "--json")
+    assert whole.returncode == 1
+    assert set(json.loads(whole.stdout)) == {"error"}
+    assert json.loads(whole.stdout)["error"]["type"] == "broken_reply"
+
+
+def test_a_cut_off_answer_says_so(run: Run, config: Path) -> None:
+    """Nobody would know that the end is missing."""
+    assert "cut off" in run("ask", "hello", "--model", "short").stderr
+
+
+def test_a_failing_upstream_is_told_without_its_key(run: Run, config: Path) -> None:
+    """A provider that quotes our key in its error would have it printed. (`run` looks for the canary.)"""
+    done = run("ask", "hello", "--model", "failing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pointsman: " in done.stderr
+    assert json.loads(run("ask", "hello", "--model", "failing", "--json").stdout)["error"]["type"] == "upstream_failed"
+
+
+def test_debug_shows_where_a_failure_came_from(variables: dict[str, str], config: Path) -> None:
+    """A bug report would say nothing."""
+    command = [sys.executable, "-m", "pointsman", "--debug", "ask", "hello", "--model", "failing"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, env=variables, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert b"Traceback" in done.stderr
+    assert CANARY.encode() not in done.stderr
+
+
+def test_escape_sequences_never_reach_a_pipe(run: Run, config: Path) -> None:
+    """A model could rewrite the terminal that shows the file later."""
+    out = run("ask", "hello", "--model", "rude").stdout
+    assert "\x1b" not in out
+    assert out == "red bell\x07 done\n"
+
+
+def test_a_terminal_gets_neither_escapes_nor_bells(variables: dict[str, str], config: Path) -> None:
+    """A model could move the cursor, or show another text than it wrote."""
+    out = in_a_terminal(variables, "ask", "hello", "--model", "rude")
+    answer = out.replace("\r\n", "\n")
+    assert "red bell done\n" in answer
+    assert "\x07" not in out and "title" not in answer
+
+
+def test_no_color_takes_the_colours_away(variables: dict[str, str], config: Path) -> None:
+    """Whoever cannot read dim text could not switch it off."""
+    assert "\x1b[2m" in in_a_terminal(variables, "ask", "hello", "--model", "echo")
+    plain = in_a_terminal({**variables, "NO_COLOR": "1", "TERM": "dumb"}, "ask", "hello", "--model", "echo")
+    assert "\x1b[3" not in plain
+
+
+def test_explain_shows_the_candidates_first(run: Run, config: Path) -> None:
+    """The choice would be made out of sight."""
+    done = run("ask", "hello", "--explain")
+    assert done.stdout == "you said: hello\n"
+    assert done.stderr.index("quality") < done.stderr.index("→ echo")
+    assert "models need OPENAI_API_KEY" in done.stderr
+
+
+def test_nothing_set_up_says_the_three_things_to_do(run: Run) -> None:
+    """A newcomer would stand before a list of seventy reasons."""
+    done = run("ask", "hello")
+    assert (done.returncode, done.stdout) == (3, "")
+    for advice in ("pointsman models pull", "OPENAI_API_KEY", "ollama serve"):
+        assert advice in done.stderr
+    error = json.loads(run("ask", "hello", "--json").stdout)["error"]
+    assert error["type"] == "no_candidate" and "pointsman models pull" in error["message"]
+
+
+def test_needs_that_nothing_meets_are_told_with_reasons(run: Run, config: Path) -> None:
+    """A budget that cannot be kept would be broken, or its refusal not understood."""
+    done = run("ask", "hello", "--budget", "0.0000001")
+    assert done.returncode == 3
+    assert "the budget is" in done.stderr
+    private = run("ask", "hello", "--local-only")
+    assert private.returncode == 3 and "must stay on this machine" in private.stderr
+
+
+def test_a_budget_holds_for_a_named_model_too(run: Run, config: Path, upstream: ThreadingHTTPServer) -> None:
+    """Naming a model would switch off the budget, and the privacy."""
+    assert run("ask", "hello", "--model", "echo", "--budget", "0.0000001").returncode == 3
+    assert run("ask", "hello", "--model", "echo", "--local-only").returncode == 3
+    assert run("ask", "hello", "--model", "both", "--local-only").returncode == 2
+    assert upstream.seen == []  # type: ignore[attr-defined]
+
+
+def test_a_pool_serves(run: Run, config: Path) -> None:
+    """A name that the configuration gives would be of no use here."""
+    assert run("ask", "hello", "--model", "both").stdout == "you said: hello\n"
+
+
+def test_an_unknown_model_is_told_with_the_nearest_names(run: Run, config: Path) -> None:
+    """A slip of the pen would cost a search through the documentation."""
+    done = run("ask", "hello", "--model", "ecko")
+    assert done.returncode == 2
+    assert "'echo'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--budget", "nan"),
+        ("--budget", "1e99999999"),
+        ("--budget=-1",),
+        ("--quality", "nan"),
+        ("--quality", "2"),
+        ("--max-latency", "inf"),
+        ("--temperature", "hot"),
+        ("--max-tokens", "0"),
+        ("--task", "codnig"),
+        ("--priority", "best"),
+    ],
+)
+def test_absurd_options_are_usage_errors(run: Run, config: Path, arguments: tuple[str, ...]) -> None:
+    """NaN passes every comparison: a budget of NaN is none."""
+    assert run("ask", "hello", *arguments).returncode == 2
+
+
+def test_a_reader_that_goes_away_is_no_failure_to_shout_about(variables: dict[str, str], config: Path) -> None:
+    """`pointsman ask … | head -1` would end in a traceback."""
+    command = f"{sys.executable} -m pointsman ask hello --model echo </dev/null | true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, env=variables, timeout=60, check=False)
+    assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
+
+
+def test_ctrl_c_ends_a_call_and_the_ledger_knows(
+    run: Run, variables: dict[str, str], config: Path, upstream: ThreadingHTTPServer
+) -> None:
+    """What was broken off would be missing in the record, though it may be billed."""
+    command = [sys.executable, "-m", "pointsman", "ask", "hello", "--model", "slow"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables
+    )
+    assert upstream.asked.wait(30)  # type: ignore[attr-defined]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert (out, b"interrupted" in err, b"Traceback" in err) == (b"", True, False)
+    entries = json.loads(run("ledger", "show", "--json").stdout)["entries"]
+    assert [(entry["model"], entry["status"]) for entry in entries] == [("slow", "cancelled")]
+
+
+def in_a_terminal(variables: dict[str, str], *arguments: str) -> str:
+    """What the program writes where both outputs are a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pointsman", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env={"TERM": "xterm", **variables},
+    )
+    os.close(theirs)
+    out = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            out += os.read(ours, 4096)
+        except OSError:  # Linux's way to say that the other end is closed.
+            break
+    os.close(ours)
+    process.wait(30)
+    return out.decode()

@@ -1,0 +1,102 @@
+"""`pointsman route`: it shows a decision and calls nothing."""
+
+import json
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cli_upstream import Run
+
+
+def test_route_shows_the_choice_and_calls_nothing(run: Run, config: Path, upstream: ThreadingHTTPServer) -> None:
+    """Looking would cost money."""
+    done = run("route", "Write a Python function that reverses a string.")
+    assert done.returncode == 0
+    assert done.stdout.startswith("→ echo\nSimple coding")
+    assert upstream.seen == []  # type: ignore[attr-defined]
+    assert json.loads(run("ledger", "show", "--json").stdout)["entries"] == []
+
+
+def test_explain_lists_who_can_serve_and_groups_the_others(run: Run, config: Path) -> None:
+    """Seventy lines about missing keys would hide the two that matter."""
+    out = run("route", "hello", "--explain").stdout
+    assert [word for word in ("score", "quality", "cost", "seconds") if word not in out] == []
+    assert "models need OPENAI_API_KEY" in out
+    assert "local/smollm2-135m is not here yet: pointsman models pull smollm2-135m" in out
+    assert len(out.splitlines()) < 40
+
+
+def test_json_holds_every_candidate(run: Run, config: Path) -> None:
+    """A script could not tell why a model was passed over."""
+    done = run("route", "hello", "--json", "--priority", "performance")
+    route = json.loads(done.stdout)
+    assert set(route) == {"task", "complexity", "chosen", "reason", "policy", "candidates"}
+    assert (route["chosen"], route["policy"]) == ("echo", "objective:performance")
+    first = route["candidates"][0]
+    assert set(first) == {
+        "model",
+        "deployment",
+        "rejected",
+        "score",
+        "probability",
+        "quality",
+        "expected_cost_usd",
+        "expected_seconds",
+    }
+    assert (first["model"], first["rejected"], first["probability"]) == ("echo", None, 1.0)
+    assert isinstance(first["expected_cost_usd"], str)
+    by_name = {candidate["model"]: candidate for candidate in route["candidates"]}
+    assert by_name["unpriced"]["expected_cost_usd"] is None
+    assert by_name["gpt-5"]["rejected"] == "has no key: set OPENAI_API_KEY" and by_name["gpt-5"]["score"] is None
+
+
+def test_a_mode_narrows_the_candidates(run: Run, config: Path) -> None:
+    """`--model` would mean nothing here."""
+    route = json.loads(run("route", "hello", "--model", "solid", "--json").stdout)
+    assert {candidate["model"] for candidate in route["candidates"]} == {"echo", "unpriced"}
+
+
+def test_no_candidate_is_printed_and_has_its_exit_code(run: Run) -> None:
+    """A script would take silence for a choice."""
+    done = run("route", "hello", "--json")
+    route = json.loads(done.stdout)
+    assert (done.returncode, route["chosen"]) == (3, None)
+    assert all(candidate["rejected"] for candidate in route["candidates"])
+    told = run("route", "hello")
+    assert told.returncode == 3 and "pointsman models pull" in told.stderr
+
+
+def test_a_batch_is_a_prompt_a_line(run: Run, config: Path, tmp_path: Path) -> None:
+    """A list of prompts would need a loop that starts the program for each."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("hello\n\nWrite a Python function that adds.\n", "utf-8")
+    lines = run("route", "--batch", str(file)).stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["echo", "echo"]
+    assert lines[1].split("\t")[1:] == ["coding", "Write a Python function that adds."]
+
+
+def test_a_batch_of_json_lines_gives_json_lines(run: Run, config: Path, tmp_path: Path) -> None:
+    """Prompts of several lines could not be told apart."""
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "one\\ntwo", "id": 7}\n{"prompt": "three"}\n', "utf-8")
+    lines = run("route", "--batch", str(file), "--json").stdout.splitlines()
+    assert [json.loads(line)["prompt"] for line in lines] == ["one\ntwo", "three"]
+
+
+@pytest.mark.parametrize("text", ['{"prompt": "a"}\n{"promt": "b"}\n', '{"prompt": "a"}\nrubbish\n'])
+def test_a_broken_line_of_a_batch_is_named(run: Run, config: Path, tmp_path: Path, text: str) -> None:
+    """One line of ten thousand would have to be searched for."""
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(text, "utf-8")
+    done = run("route", "--batch", str(file))
+    assert done.returncode == 2
+    assert f"{file}:2:" in done.stderr
+
+
+def test_a_batch_without_prompts_is_a_usage_error(run: Run, config: Path, tmp_path: Path) -> None:
+    """An empty file would look like success."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("\n\n", "utf-8")
+    assert run("route", "--batch", str(file)).returncode == 2
+    file.write_bytes(b"\xff\xfe")
+    assert run("route", "--batch", str(file)).returncode == 2
