@@ -29,6 +29,13 @@ class Needs(Struct, frozen=True):
     """Private: nothing leaves this machine, whatever fails."""
     tier: Literal["local", "free", "paid"] | None = None
 
+    @property
+    def are_hard(self) -> bool:
+        """Whether anything here may rule a model out."""
+        return self is not NO_NEEDS and (
+            self.local_only or self.max_cost is not None or self.max_latency is not None or self.tier is not None
+        )
+
 
 NO_NEEDS = Needs()
 

@@ -1,8 +1,9 @@
 """Where everything is put together: configuration in, one Ask out."""
 
 from .blocking import BlockingGateway
+from .directory import Listed
 from .environment import Environment, read_environment
-from .gateway import Gateway, Listed, as_chat, new_id
+from .gateway import Gateway, as_chat, new_id
 from .roster import Model, Provider
 from .specs import Config
 

@@ -1,0 +1,184 @@
+"""Every name that `model:` may take, and the Ask behind it: modes, pools, models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from random import Random
+
+from msgspec import Struct, structs
+
+from ..core import Ask, Call, Clock, Needs, NoCandidate, Priority, UnknownModel, from_usd
+from ..endpoints.pool import Member, Pool
+from ..routing import Candidate, Decision, Objective, RouteState, preset_chains
+from .roster import LOCAL, Model, Roster
+from .route import Defaults, Route
+from .specs import Config, ModeSpec
+
+REFRESH_SECONDS = 30
+"""How long a list of candidates holds before it is made anew: prices are dated, and models come and go."""
+
+MOST_NAMES = 1024
+"""Names come from callers (`provider/anything`), so what is kept of them is bounded."""
+
+PRIORITIES: tuple[Priority, ...] = ("performance", "balanced", "frugal")
+
+
+class Listed(Struct, frozen=True):
+    """A name for `model:`, for a list of models. Tokens; None where nobody knows."""
+
+    name: str
+    owner: str
+    context: int | None
+    max_output: int | None
+
+
+class Directory:
+    """Finds the Ask behind a name, and makes it on first use. `connect` gives the recorded endpoint of a model."""
+
+    def __init__(
+        self,
+        config: Config,
+        roster: Roster,
+        connect: Callable[[Model], Ask],
+        *,
+        state: Callable[[], RouteState],
+        clock: Clock,
+        rng: Random,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._config = config
+        self._roster = roster
+        self._connect = connect
+        self._state = state
+        self._clock = clock
+        self._rng = rng
+        self._new_id = new_id
+        self._asks: dict[tuple[str, bool], Ask] = {}
+        self._available: tuple[float, list[Candidate]] = (-1e9, [])
+        self.modes = _modes(config)
+
+    def find(self, name: str, needs: Needs) -> Ask:
+        """The Ask behind a name. Raises UnknownModel with the nearest names, or NoCandidate for a model that is known
+        and cannot serve.
+
+        Whatever stands behind the name, needs are kept: a pool's members, or the one model, are then routed among.
+        """
+        key = (name, needs.are_hard)
+        ask = self._asks.get(key)
+        if ask is None:
+            ask = self._make(name, needs)
+            if len(self._asks) >= MOST_NAMES:
+                self._asks.clear()
+            self._asks[key] = ask
+        return ask
+
+    def decide(self, call: Call) -> Decision:
+        """What would be chosen for a call, those that cannot serve listed with their reasons. Calls nothing."""
+        return self._route(call.model).decide(call, self._behind(call.model))
+
+    def listed(self) -> list[Listed]:
+        """Every name that can serve now: modes first, then pools, then models."""
+        models = {model.name: model for model in self._roster.everyone() if not model.unavailable}
+        candidates = [model.candidate for model in models.values()]
+        return [
+            *(
+                Listed(name, "pointsman", _context(_among(candidates, mode.candidates), max), None)
+                for name, mode in self.modes.items()
+            ),
+            *(Listed(name, "pointsman", _context(self._behind(name), min), None) for name in self._config.pools),
+            *(Listed(m.name, m.provider, m.candidate.context, m.candidate.max_output) for m in models.values()),
+        ]
+
+    def forget(self) -> None:
+        """The models of this machine have changed: look anew."""
+        self._available = (-1e9, [])
+
+    def _make(self, name: str, needs: Needs) -> Ask:
+        if name in self.modes or needs.are_hard:
+            return self._route(name)
+        if name in self._config.pools:
+            pool = self._config.pools[name]
+            members = [Member(member, self.find(member, Needs())) for member in pool.members]
+            return Pool(name, members, balance=pool.balance, rng=self._rng)
+        model = self._model(name)
+        reason = model.unavailable if model.provider == LOCAL else self._roster.providers[model.provider].unavailable
+        if reason:
+            raise NoCandidate(f"{name} cannot serve:", {name: reason})
+        return self._connect(model)
+
+    def _route(self, name: str) -> Route:
+        mode = self.modes.get(name, ModeSpec())
+        chains = {**preset_chains(), **self._config.route.chains}
+        policies = {priority: Objective(priority, chains) for priority in PRIORITIES}
+        default: Priority = mode.priority or self._config.route.priority or "frugal"
+        return Route(
+            lambda call: policies[call.needs.priority or default],
+            lambda: self._serving(name),
+            lambda candidate: self.find(candidate, Needs()),
+            state=self._state,
+            rng=self._rng,
+            new_id=self._new_id,
+            defaults=_defaults(mode),
+        )
+
+    def _serving(self, name: str) -> Sequence[Candidate]:
+        """The candidates behind a name that can serve now; for modes, which stand for many, kept for half a minute."""
+        if name not in self.modes:
+            return self._behind(name)
+        made, everyone = self._available
+        if self._clock.steady() - made > REFRESH_SECONDS:
+            everyone = [model.candidate for model in self._roster.everyone() if not model.unavailable]
+            self._available = (self._clock.steady(), everyone)
+        return _among(everyone, self.modes[name].candidates)
+
+    def _behind(self, name: str) -> list[Candidate]:
+        """Every candidate that a name stands for, those that cannot serve too. Raises UnknownModel."""
+        if name in self.modes:
+            return _among((model.candidate for model in self._roster.everyone()), self.modes[name].candidates)
+        if name in self._config.pools:
+            members = (self._behind(member) for member in self._config.pools[name].members)
+            return list({candidate.name: candidate for found in members for candidate in found}.values())
+        return [self._model(name).candidate]
+
+    def _model(self, name: str) -> Model:
+        model = self._roster.find(name)
+        if model is None:
+            known = [*self.modes, *self._config.pools, *(model.name for model in self._roster.everyone())]
+            raise UnknownModel(name, get_close_matches(name, known, 3))
+        return model
+
+
+def _modes(config: Config) -> Mapping[str, ModeSpec]:
+    """`auto`, the priorities and `private` are ready modes; those of the configuration win."""
+    auto = ModeSpec(candidates=config.route.candidates, priority=config.route.priority)
+    return {
+        "auto": auto,
+        **{priority: structs.replace(auto, priority=priority) for priority in PRIORITIES},
+        "private": structs.replace(auto, local_only=True),
+        **config.modes,
+    }
+
+
+def _defaults(mode: ModeSpec) -> Defaults:
+    return Defaults(
+        task=mode.task or "",
+        max_cost=None if mode.max_cost is None else from_usd(str(mode.max_cost)),
+        max_latency=mode.max_latency,
+        min_quality=mode.min_quality,
+        local_only=mode.local_only,
+    )
+
+
+def _among(candidates: Iterable[Candidate], patterns: Sequence[str]) -> list[Candidate]:
+    """Those whose name fits one of the patterns; all where there is none."""
+    if not patterns:
+        return list(candidates)
+    return [one for one in candidates if any(fnmatchcase(one.name, pattern) for pattern in patterns)]
+
+
+def _context(candidates: Sequence[Candidate], choose: Callable[[Iterable[int]], int]) -> int | None:
+    """A route passes over models whose context is too small, so its largest counts; a pool may take any member."""
+    known = [candidate.context for candidate in candidates if candidate.context]
+    return choose(known) if known else None
