@@ -1,6 +1,9 @@
 # Two commands: `make ask PROMPT="…"` and `make test`. Neither needs a key, docker or root.
 PYTHON ?= python3
 PROMPT ?= Write a Python function that reverses a string.
+export PROMPT
+# What is unofficial is named, with author, size and hash, before it is pulled. PULL=--official-only refuses it.
+PULL ?= --yes
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -12,8 +15,8 @@ help:
 	@echo 'make check            format, lint and types only'
 
 ask: $(VENV)/.installed
-	@$(BIN)/pointsman models pull --quiet
-	@$(BIN)/pointsman ask "$(PROMPT)"
+	@$(BIN)/pointsman models pull $(PULL)
+	@$(BIN)/pointsman ask "$$PROMPT" </dev/null
 
 install: $(VENV)/.installed
 

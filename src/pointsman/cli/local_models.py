@@ -129,8 +129,6 @@ def stop(config_file: Path | None) -> None:
 
 
 def _show_plan(plan: PullPlan) -> None:
-    for model in plan.present:
-        show_line(f"{model.id} is here already.")
     for one in plan.pulling:
         show_line(f"{one.model.id} · {one.model.title} by {one.model.maker} · {one.model.licence}", style="bold")
         show_line(f"  file    {_megabytes(one.model.size)}, sha256 {one.model.sha256}")
