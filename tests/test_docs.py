@@ -1,7 +1,10 @@
 """The documentation is read off the program, or run."""
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def generator() -> ModuleType:
@@ -37,3 +41,12 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """A reader who follows a link and finds nothing."""
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("example", re.findall(r"<!-- run -->\n```python\n(.*?)```", README, re.DOTALL))
+def test_the_readme_runs(example: str, home_with_models: Path) -> None:
+    """A newcomer who pastes what the README shows and gets a traceback."""
+    variables = {**os.environ, "POINTSMAN_HOME": str(home_with_models), "HOME": str(home_with_models)}
+    done = subprocess.run([sys.executable, "-c", example], env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cli_upstream import CANARY, Run, Upstream
 
-from pointsman.endpoints.local import MODELS, LocalHost, plan, pull
+from pointsman.endpoints.local import MODELS, LocalHost
 
 
 @pytest.fixture
@@ -93,14 +93,6 @@ def run(variables: dict[str, str], tmp_path: Path) -> Run:
         return text
 
     return run
-
-
-@pytest.fixture(scope="session")
-def model_cache() -> Path:
-    """A home that outlives the tests, with smollm2-135m in it."""
-    cache = Path(os.environ.get("POINTSMAN_TEST_MODELS") or Path.home() / ".cache" / "pointsman-test-models")
-    pull(plan(["smollm2-135m"], cache))
-    return cache
 
 
 @pytest.fixture

@@ -1,21 +1,12 @@
-"""Real model files, real hosts: one pull for all tests, and a home of its own for each."""
+"""Real model files, real hosts, and a home of its own for each test."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pointsman.endpoints.local import MODELS, LocalHost, plan, pull
-
-
-@pytest.fixture(scope="session")
-def model_cache() -> Path:
-    """A home that outlives the tests, with smollm2-135m in it."""
-    cache = Path(os.environ.get("POINTSMAN_TEST_MODELS") or Path.home() / ".cache" / "pointsman-test-models")
-    pull(plan(["smollm2-135m"], cache))
-    return cache
+from pointsman.endpoints.local import MODELS, LocalHost
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import NewType
 
 Nanos = NewType("Nanos", int)
@@ -10,11 +10,22 @@ Nanos = NewType("Nanos", int)
 
 NANOS_PER_USD = 1_000_000_000
 TOKENS_PER_MTOK = 1_000_000
+MOST_USD = 1_000_000_000_000
+"""Past a trillion dollars an amount is a slip, and its digits would not be exact any more."""
 
 
 def from_usd(usd: Decimal | str | int) -> Nanos:
-    """US dollars → nano-dollars, rounded half to even. A float is refused by type: it has already lost digits."""
-    return Nanos(int((Decimal(usd) * NANOS_PER_USD).to_integral_value()))
+    """US dollars → nano-dollars, rounded half to even. A float is refused by type: it has already lost digits.
+
+    Raises ValueError for what is not a finite amount, or is past any amount of money that there is.
+    """
+    try:
+        amount = Decimal(usd)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or abs(amount) > MOST_USD:
+        raise ValueError(f"{str(usd)[:40]!r} is not an amount of US dollars, such as '0.01'")
+    return Nanos(int((amount * NANOS_PER_USD).to_integral_value()))
 
 
 def to_usd(nanos: int) -> str:

@@ -10,7 +10,7 @@ end. Leaving the `async with` closes the upstream.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Literal, Self
 
 from msgspec import Struct, structs
@@ -157,6 +157,7 @@ class Reply:
         "_chars",
         "_kept",
         "_ending",
+        "_reading",
     )
 
     def __init__(
@@ -189,6 +190,7 @@ class Reply:
         self._chars = 0
         self._kept: list[str] | None = None
         self._ending: Ending | None = None
+        self._reading = False
         if answer is not None:
             self._usage, self._finish = answer.usage, answer.finish
             self._chars = len(answer.text) + len(answer.reasoning) + sum(len(tool.arguments) for tool in answer.tools)
@@ -217,9 +219,12 @@ class Reply:
             self._kept = []
 
     async def read(self) -> Answer:
-        """The whole answer. Raises the AttemptError of a reply that broke."""
+        """The whole answer. Raises the AttemptError of a reply that broke, and RuntimeError where nothing is left to
+        read: it was iterated to its end, or closed."""
         if self._answer is not None:
             return self._answer
+        if self._ending is not None:
+            raise self._ending.error or RuntimeError("This reply was iterated to its end, or closed: nothing is left.")
         gathered = Gathered()
         async for delta in self:
             if isinstance(delta, Broken):
@@ -235,6 +240,9 @@ class Reply:
         while not self._pending:
             if self._source is None:
                 raise StopAsyncIteration
+            if self._reading:
+                raise RuntimeError("A reply has one reader: this one is being read already.")
+            self._reading = True
             try:
                 self._pending = list(reversed(await anext(self._source)))
             except StopAsyncIteration:
@@ -244,10 +252,15 @@ class Reply:
             except BaseException:
                 await self.aclose()
                 raise
+            finally:
+                self._reading = False
         item = self._pending.pop()
         if isinstance(item, Broken):
             self._usage = item.usage or self._usage
-            self._end("broken", item.error)
+            try:
+                self._end("broken", item.error)
+            finally:
+                await self.aclose()
             return item
         self._chars += len(item.text) + len(item.reasoning)
         if self._kept is not None:
@@ -282,9 +295,8 @@ class Reply:
         seconds = self._clock.steady() - self._started
         text = self._answer.text if self._answer is not None else "".join(self._kept or ())
         self._ending = Ending(status, seconds, self._ttft, self._usage, error, self._finish, self._chars, text)
-        for hook in self._hooks:
-            hook(self._ending)
-        self._hooks.clear()
+        hooks, self._hooks = self._hooks, []
+        _tell(iter(hooks), self._ending)
 
 
 Ask = Callable[[Call], Awaitable[Reply]]
@@ -354,6 +366,16 @@ def as_delta(answer: Answer) -> Delta:
         finish=answer.finish,
         usage=answer.usage,
     )
+
+
+def _tell(hooks: Iterator[Callable[[Ending], None]], ending: Ending) -> None:
+    """Each hook is called, whatever the one before it raised: a pool must hear of an end that could not be recorded."""
+    for hook in hooks:
+        try:
+            hook(ending)
+        except BaseException:
+            _tell(hooks, ending)
+            raise
 
 
 async def _once(delta: Delta) -> AsyncIterator[Delta | Broken]:

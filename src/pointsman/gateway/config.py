@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
+from ..catalog import shipped_catalog
+from ..core import ConfigError
 from ..routing import TASKS
 from .environment import Environment
 from .specs import Config
 from .yaml_file import Lines, load
+
+READY_MODES = ("auto", "performance", "balanced", "frugal", "private")
+"""Names for `model:` that need no configuration; a mode of the same name replaces one."""
 
 
 class Roster(Protocol):
@@ -30,6 +36,18 @@ class Configuration(Struct, frozen=True):
     config: Config
     lines: Lines
 
+    def check_providers(self, environment: Environment) -> None:
+        """What a provider needs before a roster can be made of it. Raises ConfigError with the place."""
+        for name, provider in self.config.providers.items():
+            known = name in shipped_catalog().providers or provider.dialect == "simulated"
+            if provider.base_url is None and not known:
+                message = "It needs a `base_url`, such as 'http://127.0.0.1:9001/v1'."
+                raise self.lines.error(("providers", name), message)
+            try:
+                environment.secret(provider.api_key, where="")
+            except ConfigError as error:
+                raise self.lines.error(("providers", name, "api_key"), error.message) from None
+
     def check(self, roster: Roster) -> None:
         """Names must be free, and whatever is named must exist. Raises ConfigError with the place."""
         config = self.config
@@ -44,11 +62,16 @@ class Configuration(Struct, frozen=True):
                 raise self.lines.error(("pools", name, "members"), "A pool needs a member.")
             for index, member in enumerate(pool.members):
                 self._member(name, index, member, roster)
+        self._no_circle()
         for name, mode in config.modes.items():
             if mode.task is not None:
                 self._task(("modes", name, "task"), mode.task)
-        for task in config.route.chains:
+        for task, chain in config.route.chains.items():
             self._task(("route", "chains", task), task)
+            for tier in ("local", "free", "paid"):
+                for index, model in enumerate(getattr(chain, tier)):
+                    if roster.find(model) is None:
+                        self._fail(("route", "chains", task, tier, index), "model", model, config.models)
 
     def _no_collisions(self) -> None:
         config = self.config
@@ -56,30 +79,37 @@ class Configuration(Struct, frozen=True):
         taken: dict[str, str] = {}
         for kind, names in kinds.items():
             for name in names:
+                if name in READY_MODES and kind != "mode":
+                    message = f"{name!r} is a mode that is always there: choose another name."
+                    raise self.lines.error((f"{kind}s", name), message)
                 if name in taken:
                     message = f"{name!r} is a {taken[name]} and a {kind}: every name may stand for one thing."
                     raise self.lines.error((f"{kind}s", name), message)
                 taken[name] = kind
-        for name in taken:
-            if name in config.providers:
+        for name in config.providers:
+            if name == "local":
+                raise self.lines.error(("providers", name), "'local' is this machine's own: choose another name.")
+            if "/" in name:
+                message = "A provider's name has no '/': what follows one is the name of a model."
+                raise self.lines.error(("providers", name), message)
+            if name in taken:
                 raise self.lines.error(("providers", name), f"{name!r} is a {taken[name]} too: choose another name.")
+
+    def _no_circle(self) -> None:
+        pools = self.config.pools
+        members = {name: [member for member in pool.members if member in pools] for name, pool in pools.items()}
+        try:
+            TopologicalSorter(members).prepare()
+        except CycleError as error:
+            way = list(reversed(error.args[1]))
+            where = ("pools", way[0], "members", pools[way[0]].members.index(way[1]))
+            raise self.lines.error(where, f"The pools go in a circle: {' → '.join(way)}.") from None
 
     def _member(self, pool: str, index: int, member: str, roster: Roster) -> None:
         where = ("pools", pool, "members", index)
-        if member in self.config.pools:
-            self._no_cycle(pool, member, where, (pool,))
-        elif member in self.config.modes or roster.find(member) is not None:
-            return
-        else:
-            known = [*self.config.models, *self.config.pools, *self.config.modes]
+        known = [*self.config.models, *self.config.pools, *self.config.modes, *READY_MODES]
+        if member not in known and roster.find(member) is None:
             self._fail(where, "model", member, known)
-
-    def _no_cycle(self, start: str, name: str, where: tuple[str | int, ...], way: tuple[str, ...]) -> None:
-        if name in way:
-            raise self.lines.error(where, f"The pools go in a circle: {' → '.join((*way, name))}.")
-        for member in self.config.pools[name].members:
-            if member in self.config.pools:
-                self._no_cycle(start, member, where, (*way, name))
 
     def _task(self, where: tuple[str | int, ...], task: str) -> None:
         if task not in TASKS:
@@ -93,10 +123,15 @@ class Configuration(Struct, frozen=True):
 
 def read_config(config: Config | Path | str | None, environment: Environment) -> Configuration:
     """From a file (or the environment's own), a Config, or nothing. Raises ConfigError."""
+    configuration = _read(config, environment)
+    configuration.check_providers(environment)
+    return configuration
+
+
+def _read(config: Config | Path | str | None, environment: Environment) -> Configuration:
     if isinstance(config, Config):
         return Configuration(config, Lines("configuration"))
     path = Path(config).expanduser() if config is not None else environment.config_file
     if path is None:
         return Configuration(Config(), Lines("configuration"))
-    loaded, lines = load(path, Config)
-    return Configuration(loaded, lines)
+    return Configuration(*load(path, Config))

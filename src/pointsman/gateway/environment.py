@@ -23,8 +23,17 @@ class Environment(Struct, frozen=True):
     """POINTSMAN_CONFIG, else `config.yaml` in the home where there is one."""
 
     def first(self, names: Sequence[str]) -> tuple[str, str] | None:
-        """The first of these variables that is set and not empty: (name, value)."""
-        return next(((name, value) for name in names if (value := self.variables.get(name, "").strip())), None)
+        """The first of these variables that is set and not empty: (name, value). Raises ConfigError, naming only the
+        variable, for a value that no HTTP header can carry."""
+        for name in names:
+            value = self.variables.get(name, "").strip()
+            if value and not (value.isascii() and value.isprintable()):
+                raise ConfigError(
+                    f"The variable {name} holds a line break, or a character that is not ASCII: no key has one."
+                )
+            if value:
+                return name, value
+        return None
 
     def secret(self, stated: str | FromEnv | None, *, where: str) -> str:
         """A key from the configuration: as it stands there, or from its variable. Raises ConfigError, naming only the
@@ -32,9 +41,8 @@ class Environment(Struct, frozen=True):
         if isinstance(stated, FromEnv):
             found = self.first([stated.env])
             if found is None:
-                raise ConfigError(
-                    f"{where}: the variable {stated.env} is not set, in the environment or in a .env file."
-                )
+                at = f"{where}: " if where else ""
+                raise ConfigError(f"{at}The variable {stated.env} is not set, in the environment or in a .env file.")
             return found[1]
         return stated or ""
 
@@ -62,6 +70,8 @@ def _dotenv(path: Path) -> dict[str, str]:
     try:
         if not path.is_file():
             return {}
-        return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+        return {
+            name: value for name, value in dotenv_values(path, interpolate=False, encoding="utf-8-sig").items() if value
+        }
     except (OSError, UnicodeDecodeError):
         return {}

@@ -5,36 +5,45 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ..core import Priority
 from ..routing import Chain
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Mark = Annotated[float, Meta(ge=0, le=10)]
+Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
+DollarText = Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d+)?$", description="such as '0.15'")]
+Url = Annotated[str, Meta(pattern=r"^https?://[^/\s]", description="such as 'http://127.0.0.1:9001/v1'")]
+Name = Annotated[str, Meta(pattern=r"\S", description="that is not empty")]
 
 
 class FromEnv(Struct, frozen=True, kw_only=True):
     """A secret that stands in the environment (or in a .env file) and not in the configuration."""
 
-    env: str
+    env: Name
 
 
 class TimeoutsSpec(Struct, frozen=True, kw_only=True):
     """Seconds."""
 
-    connect: float = 5
-    ttft: float = 30
+    connect: Seconds = 5
+    ttft: Seconds = 30
     """Until the first content."""
-    idle: float = 30
+    idle: Seconds = 30
     """Between two chunks."""
-    total: float = 600
+    total: Seconds = 600
 
 
 class ProviderSpec(Struct, frozen=True, kw_only=True):
     """Where models are served. A provider of the catalogue (`openai`, `groq`, …) may be named to change it."""
 
     dialect: Literal["openai", "anthropic", "gemini", "ollama", "simulated"] | None = None
-    base_url: str | None = None
+    base_url: Url | None = None
     api_key: str | FromEnv | None = None
     deployment: Literal["local", "free", "paid"] | None = None
     headers: dict[str, str] = {}
@@ -45,17 +54,17 @@ class ProviderSpec(Struct, frozen=True, kw_only=True):
 class PriceSpec(Struct, frozen=True, kw_only=True):
     """US dollars per million tokens, as numbers or decimal strings. It wins over every price list."""
 
-    input: float | str
-    output: float | str
-    cache_read: float | str | None = None
-    cache_write: float | str | None = None
+    input: Dollars | DollarText
+    output: Dollars | DollarText
+    cache_read: Dollars | DollarText | None = None
+    cache_write: Dollars | DollarText | None = None
 
 
 class RubricSpec(Struct, frozen=True, kw_only=True):
     """0 to 10."""
 
-    performance: float
-    speed: float = 5
+    performance: Mark
+    speed: Mark = 5
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True):
@@ -64,11 +73,11 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     provider: str
     id: str | None = None
     """The provider's name for it; ours where it is left out."""
-    context: int | None = None
-    max_output: int | None = None
+    context: Tokens | None = None
+    max_output: Tokens | None = None
     capabilities: frozenset[Literal["tools", "json", "image", "audio", "document"]] | None = None
     price: PriceSpec | None = None
-    quality: float | None = None
+    quality: Share | None = None
     """0 to 1."""
     rubrics: dict[str, RubricSpec] = {}
 
@@ -87,11 +96,11 @@ class ModeSpec(Struct, frozen=True, kw_only=True):
     """Names, with `*` as a wildcard; empty means every model there is."""
     priority: Priority | None = None
     task: str | None = None
-    max_cost: float | str | None = None
+    max_cost: Dollars | DollarText | None = None
     """US dollars a call."""
-    max_latency: float | None = None
+    max_latency: Seconds | None = None
     """Seconds."""
-    min_quality: float | None = None
+    min_quality: Share | None = None
     local_only: bool = False
 
 
@@ -116,9 +125,9 @@ class LocalSpec(Struct, frozen=True, kw_only=True):
     enabled: bool = True
     official_only: bool = False
     """Refuse model files whose origin is not a named author."""
-    idle: float = 300
+    idle: Seconds = 300
     """Seconds without a call after which the model host ends."""
-    threads: int = 1
+    threads: Annotated[int, Meta(ge=1, le=1024)] = 1
     """CPU threads a model. More than one pays only on cores that nobody else uses."""
     ollama: bool = True
     """Look for Ollama on its usual port."""
@@ -126,10 +135,10 @@ class LocalSpec(Struct, frozen=True, kw_only=True):
 
 class ServerSpec(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
-    port: int = 8484
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8484
     key: str | FromEnv | None = None
     """A key of your own beside those that `pointsman keys create` makes."""
-    max_body_mb: float = 32
+    max_body_mb: Annotated[float, Meta(gt=0, le=1024)] = 32
 
 
 class Config(Struct, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import types
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -75,33 +76,55 @@ class _Reader:
         self._nodes = 0
 
     def read(self, text: str) -> Any:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
-            node = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            self._measure(yaml.parse(text, Loader=loader))
+            node = yaml.compose(text, Loader=loader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else None
             raise ConfigError(f"This is not YAML: {error.problem}.", file=self._lines.file, line=line) from None
-        except (yaml.YAMLError, RecursionError) as error:
-            raise ConfigError(f"This is not YAML: {error}.", file=self._lines.file) from None
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"This is not YAML: {reason}.", file=self._lines.file) from None
         return None if node is None else self._plain(node, ())
+
+    def _measure(self, events: Iterable[yaml.Event]) -> None:
+        """Refuse what is nested too deep before it is composed: libyaml's composer recurses, and would crash."""
+        depth = 0
+        for event in events:
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise self._too_much(event.start_mark.line + 1 if event.start_mark else 1)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+
+    def _too_much(self, line: int) -> ConfigError:
+        return ConfigError("This unfolds to more than a configuration can be.", file=self._lines.file, line=line)
 
     def _plain(self, node: yaml.Node, where: Where) -> Any:
         line = node.start_mark.line + 1
         self._lines.put(where, line)
         self._nodes += 1
         if self._nodes > MAX_NODES or len(where) > MAX_DEPTH:
-            raise ConfigError("This unfolds to more than a configuration can be.", file=self._lines.file, line=line)
-        if node.tag not in PLAIN_TAGS:
-            raise ConfigError(
-                f"The tag {node.tag!r} is not read: write plain values.", file=self._lines.file, line=line
-            )
+            raise self._too_much(line)
+        self._refuse_tag(node)
         if isinstance(node, yaml.MappingNode):
             return self._map(node, where)
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, (*where, index)) for index, item in enumerate(node.value)]
         try:
             return yaml.SafeLoader("").construct_object(node)
-        except ValueError as error:
-            raise ConfigError(f"{node.value!r} cannot be read: {error}.", file=self._lines.file, line=line) from None
+        # What PyYAML's constructors raise for text that is not what its tag says: `!!int ""`, `!!bool maybe`.
+        except (ValueError, LookupError, yaml.YAMLError):
+            kind = node.tag.rpartition(":")[2]
+            message = f"{_short(node.value)} cannot be read as {kind}: write it in quotes if it is text."
+            raise ConfigError(message, file=self._lines.file, line=line) from None
+
+    def _refuse_tag(self, node: yaml.Node) -> None:
+        if node.tag not in PLAIN_TAGS:
+            message = f"The tag {node.tag!r} is not read: write plain values, and text such as a date in quotes."
+            raise ConfigError(message, file=self._lines.file, line=node.start_mark.line + 1)
 
     def _map(self, node: yaml.MappingNode, where: Where) -> dict[str, Any]:
         plain: dict[str, Any] = {}
@@ -109,6 +132,9 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError("A key must be a word.", file=self._lines.file, line=line)
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise ConfigError("Merge keys (`<<`) are not read: write it out.", file=self._lines.file, line=line)
+            self._refuse_tag(key_node)
             key = str(key_node.value)
             if key in plain:
                 raise ConfigError(f"The key {key!r} stands here twice.", file=self._lines.file, line=line)
@@ -126,7 +152,7 @@ class _Typer:
     def struct(self, data: Any, kind: type[S], where: Where) -> S:
         if not isinstance(data, dict):
             raise self._lines.error(where, f"Here stands {_word(data)}, and a map is needed.")
-        hints = get_type_hints(kind)
+        hints = get_type_hints(kind, include_extras=True)
         for key in data:
             if key not in hints:
                 raise self._lines.error((*where, key), f"There is no such key.{_likely(key, hints)}")
@@ -136,7 +162,7 @@ class _Typer:
         return kind(**{key: self.value(item, hints[key], (*where, key)) for key, item in data.items()})
 
     def value(self, data: Any, kind: Any, where: Where) -> Any:
-        options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+        options = _options(kind)
         for option in options:
             origin = get_origin(option)
             if isinstance(option, type) and issubclass(option, msgspec.Struct) and isinstance(data, dict):
@@ -152,7 +178,7 @@ class _Typer:
         except msgspec.ValidationError:
             words = [word for option in options if get_origin(option) is Literal for word in get_args(option)]
             if words:
-                message = f"{data!r} is none of {', '.join(words)}.{_did_you_mean(str(data), words)}"
+                message = f"{_short(data)} is none of {', '.join(words)}.{_did_you_mean(str(data), words)}"
             else:
                 message = f"Here stands {_word(data)}, and {_wanted(options)} is needed."
             raise self._lines.error(where, message) from None
@@ -170,12 +196,21 @@ def _did_you_mean(word: str, known: list[str]) -> str:
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a map", list: "a list"}
 
 
+def _options(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
 def _word(data: Any) -> str:
     if data is None:
         return "nothing"
     if isinstance(data, dict | list):
         return _WORDS[type(data)]
-    return repr(data)
+    return _short(data)
+
+
+def _short(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _wanted(options: tuple[Any, ...]) -> str:
@@ -184,10 +219,25 @@ def _wanted(options: tuple[Any, ...]) -> str:
         origin = get_origin(option) or option
         if origin is types.NoneType:
             continue
-        if origin in (tuple, frozenset):
+        if origin is Annotated:
+            bare, bounds = get_args(option)
+            names.append(_WORDS[bare] + _bounded(bounds))
+        elif origin in (tuple, frozenset):
             names.append("a list")
         elif isinstance(origin, type) and issubclass(origin, msgspec.Struct):
             names.append(f"a map with {' and '.join(get_type_hints(origin))}")
         else:
             names.append(_WORDS.get(origin, str(origin)))
     return " or ".join(names)
+
+
+def _bounded(bounds: msgspec.Meta) -> str:
+    """What a number or a text must be beside its type: ' from 0 to 1'."""
+    if bounds.pattern is not None:
+        return f" {bounds.description}"
+    lowest = ""
+    if bounds.ge is not None:
+        lowest = f" from {bounds.ge:,.10g}"
+    elif bounds.gt is not None:
+        lowest = f" above {bounds.gt:,.10g}"
+    return lowest if bounds.le is None else f"{lowest} up to {bounds.le:,.10g}"

@@ -44,7 +44,7 @@ def expected_seconds(candidate: Candidate, output_tokens: int) -> float | None:
 
 def output_tokens(max_tokens: int | None) -> int:
     """What an answer is expected to take: a cap below the usual is reached, one above it is not."""
-    return min(max_tokens, DEFAULT_OUTPUT_TOKENS) if max_tokens else DEFAULT_OUTPUT_TOKENS
+    return min(max_tokens, DEFAULT_OUTPUT_TOKENS) if max_tokens and max_tokens > 0 else DEFAULT_OUTPUT_TOKENS
 
 
 def _capability(candidate: Candidate, prompt: Prompt) -> str:

@@ -133,14 +133,8 @@ def _consider(
             cost_term = math.log10(1 + (ONE_DOLLAR if cost is None else cost) / 10_000) / 5
         latency_term = math.log10(1 + 10 * (UNKNOWN_SECONDS if seconds is None else seconds)) / 3
         preference = 0.06 / (1 + chain.index(candidate.name)) if candidate.name in chain else 0.0
-        score = round(
-            counted
-            - weights.cost * cost_term
-            - weights.latency * latency_term
-            - 2 * max(0.0, floor - quality)
-            + preference,
-            4,
-        )
+        shortfall = max(0.0, floor - quality)
+        score = counted - weights.cost * cost_term - weights.latency * latency_term - 2 * shortfall + preference
     return Considered(
         model=candidate.name,
         deployment=candidate.deployment,

@@ -6,11 +6,12 @@ import math
 import re
 import struct
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Literal
 
 from msgspec import Struct
 
-from ..core import Audio, Chat, Document, Image, Message, Text, Thinking, ToolResult, ToolUse
+from ..core import Audio, Chat, Document, Image, InvalidCall, Message, Text, Thinking, ToolResult, ToolUse
 from .tasks import TASKS, task_probabilities
 
 Complexity = Literal["simple", "moderate", "complex"]
@@ -18,7 +19,9 @@ COMPLEXITIES: tuple[Complexity, ...] = ("simple", "moderate", "complex")
 
 FEATURES_VERSION = 1
 READ_AT_MOST = 20_000
-"""Characters of the question that are read for its task: past that a prompt says what it is many times over."""
+"""Characters of the question that are read, from its beginning and its end: that is where people say what they want."""
+SHORT = 60
+"""Characters: a message shorter than that ("yes", "commit it") is read with what was asked before it."""
 
 IMAGE_TOKENS = 1_000
 """A middling image costs about as much with every provider: enough for a context check."""
@@ -86,7 +89,12 @@ class Prompt(Struct, frozen=True):
 
 
 def read_prompt(chat: Chat, stated_task: str = "") -> Prompt:
-    """Measure a chat. A `stated_task` is believed: it gets all the probability."""
+    """Measure a chat. A `stated_task` is believed: it gets all the probability.
+
+    Raises InvalidCall for a stated task that does not exist.
+    """
+    if stated_task and stated_task not in TASKS:
+        raise InvalidCall(_no_such_task(stated_task), param="task")
     question = _question(chat.messages)
     code = bool(_CODE.search(question))
     questions = question.count("?") + len(_STEPS.findall(question))
@@ -134,9 +142,11 @@ def text_tokens(text: str) -> float:
 
 
 _CODE = re.compile(
-    r"```|\bdef \w+\(|\bclass \w+|\bfunction\b|=>|\bSELECT\b|\bimport \w+|[;{}]\s*$|</\w+>", re.MULTILINE
+    r"```|\bdef \w+\(|\bclass \w+|\bfunction\b|=>|\bSELECT\b|\bimport \w+|[;{}][ \t]*$|</\w+>", re.MULTILINE
 )
-_STEPS = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s", re.MULTILINE)
+# Not \s: it takes newlines, and a page of empty lines would be read again from each of them.
+_STEPS = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])[ \t]", re.MULTILINE)
+_REMINDER = re.compile(r"<system-reminder>.*?(?:</system-reminder>|\Z)", re.DOTALL)
 _NUMBERS = re.compile(r"\d+(?:[.,]\d+)?")
 _HARD = re.compile(
     r"\b(prove|proof|derive|architect\w*|design a|trade-?offs?|optimi[sz]e|refactor|concurren\w+|distributed|"
@@ -146,12 +156,31 @@ _HARD = re.compile(
 )
 
 
+def _no_such_task(stated: str) -> str:
+    near = get_close_matches(stated[:100], TASKS, 1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"The tasks are {', '.join(TASKS)}."
+    return f"There is no task {stated[:100]!r}. {hint}"
+
+
 def _question(messages: tuple[Message, ...]) -> str:
-    """The text that asks: the last user message that has any. A wrapper's system prompt is not the question."""
+    """The text that asks: the last user message that has any, with those before it while it is short.
+
+    What wraps the question is none of it: neither a system prompt nor the reminders that agents put into messages.
+    """
+    asked: list[str] = []
     for message in reversed(messages):
-        if message.role == "user" and (text := message.text.strip()):
-            return text[:READ_AT_MOST]
-    return ""
+        if message.role == "user" and (text := _without_reminders(message.text)):
+            asked.insert(0, text)
+            if sum(map(len, asked)) >= SHORT:
+                break
+    question = "\n".join(asked)
+    if len(question) <= READ_AT_MOST:
+        return question
+    return f"{question[: READ_AT_MOST - 4_000]}\n{question[-4_000:]}"
+
+
+def _without_reminders(text: str) -> str:
+    return _REMINDER.sub("", text).strip() if "<system-reminder>" in text else text.strip()
 
 
 def _needs(chat: Chat) -> frozenset[str]:

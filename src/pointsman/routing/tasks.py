@@ -82,6 +82,7 @@ _PHRASES: Mapping[str, re.Pattern[str]] = {
         r"(?:assess|check|review|evaluate) (?:the )?(?:structure|format|layout|outline)",
         r"well[- ]structured",
         r"valid (?:json|yaml|xml)",
+        r"(?:json|yaml|xml) (?:is )?valid",
     ),
     "error and quality scoring": _words(
         r"(?:score|rate|grade) (?:this|the|it|each|my)",
@@ -128,6 +129,7 @@ _PHRASES: Mapping[str, re.Pattern[str]] = {
         "unit tests?",
         "stack ?trace",
         "traceback",
+        r"\w+(?:Exception|Error)",
         "compile",
         "code",
         "react",
@@ -173,6 +175,9 @@ _PHRASES: Mapping[str, re.Pattern[str]] = {
         "percent(?:age)?",
         "sum of",
         r"square root",
+        r"\d+ ?[+*×÷^] ?\d+",
+        r"\d+ (?:[-/]|plus|minus|times|divided by) \d+",
+        r"\d+(?: percent|%) of",
     ),
     "translation": _words(
         "translate",
