@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Literal
 
-from ..core import Ask, AttemptError, Call, CallRejected, Ending, Reply
+from ..core import Ask, AttemptError, Call, CallRejected, Ending, NoCandidate, Reply
 
 Balance = Literal["p2c", "round_robin", "least_busy", "fastest"]
 
@@ -30,7 +30,7 @@ class Member:
 
 
 class Pool:
-    """An Ask over its members. A member that fails before the commit point is passed over for this call."""
+    """An Ask over its members. A member that fails before the commit point, or cannot serve, is passed over."""
 
     def __init__(self, name: str, members: Sequence[Member], *, balance: Balance, rng: Random) -> None:
         self.name = name
@@ -40,8 +40,10 @@ class Pool:
         self._turn = 0
 
     async def __call__(self, call: Call) -> Reply:
+        """Raises the last failure; where no member could be asked at all, NoCandidate with every reason."""
         self._turn += 1
         failure: AttemptError | None = None
+        reasons: dict[str, str] = {}
         for member in self._order(self._members, self._turn, self._rng):
             try:
                 return await _ask(member, call)
@@ -49,8 +51,9 @@ class Pool:
                 raise
             except AttemptError as error:
                 failure = error
-        assert failure is not None, "a pool has at least one member"
-        raise failure
+            except NoCandidate as error:
+                reasons |= error.reasons
+        raise failure or NoCandidate(f"No member of the pool {self.name} can serve this call:", reasons)
 
 
 async def _ask(member: Member, call: Call) -> Reply:

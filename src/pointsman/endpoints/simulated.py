@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from msgspec import Struct
 
-from ..core import Answer, Broken, BrokenReply, Call, Clock, Delta, Message, Reply, Served, Text, Usage
+from ..core import Answer, Broken, BrokenReply, Call, Clock, Delta, Message, Reply, Served, Usage
 
 
 class Script(Struct, frozen=True):
@@ -60,4 +60,4 @@ class SimulatedEndpoint:
 
 
 def _last(messages: tuple[Message, ...]) -> str:
-    return messages[-1].text if messages and isinstance(messages[-1].parts[0], Text) else ""
+    return messages[-1].text if messages else ""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cached_property
 from random import Random
 
 from msgspec import Struct, structs
 
-from ..core import Ask, Call, Clock, Needs, NoCandidate, Priority, UnknownModel, from_usd
+from ..core import Ask, Call, Clock, Needs, NoCandidate, Priority, Reply, UnknownModel, from_usd
 from ..endpoints.pool import Member, Pool
-from ..routing import Candidate, Decision, Objective, RouteState, preset_chains
+from ..routing import Candidate, Chain, Decision, Objective, RouteState, preset_chains
 from .roster import LOCAL, Model, Roster
 from .route import Defaults, Route
 from .specs import Config, ModeSpec
@@ -56,7 +58,7 @@ class Directory:
         self._rng = rng
         self._new_id = new_id
         self._asks: dict[tuple[str, bool], Ask] = {}
-        self._available: tuple[float, list[Candidate]] = (-1e9, [])
+        self._available: dict[str, tuple[float, list[Candidate]]] = {}
         self.modes = _modes(config)
 
     def find(self, name: str, needs: Needs) -> Ask:
@@ -81,66 +83,98 @@ class Directory:
     def listed(self) -> list[Listed]:
         """Every name that can serve now: modes first, then pools, then models."""
         models = {model.name: model for model in self._roster.everyone() if not model.unavailable}
-        candidates = [model.candidate for model in models.values()]
         return [
-            *(
-                Listed(name, "pointsman", _context(_among(candidates, mode.candidates), max), None)
-                for name, mode in self.modes.items()
-            ),
+            *(Listed(name, "pointsman", _context(self._serving(name), max), None) for name in self.modes),
             *(Listed(name, "pointsman", _context(self._behind(name), min), None) for name in self._config.pools),
             *(Listed(m.name, m.provider, m.candidate.context, m.candidate.max_output) for m in models.values()),
         ]
 
     def forget(self) -> None:
         """The models of this machine have changed: look anew."""
-        self._available = (-1e9, [])
+        self._available.clear()
 
     def _make(self, name: str, needs: Needs) -> Ask:
-        if name in self.modes or needs.are_hard:
-            return self._route(name)
         if name in self._config.pools:
             pool = self._config.pools[name]
-            members = [Member(member, self.find(member, Needs())) for member in pool.members]
+            members = [Member(member, self._found_late(member)) for member in pool.members]
             return Pool(name, members, balance=pool.balance, rng=self._rng)
+        if name in self.modes:
+            return self._route(name)
         model = self._model(name)
+        # Ollama cuts what does not fit its context without a word, so its models are routed to, as by a need.
+        if needs.are_hard or model.provider == "ollama":
+            return self._route(name)
         reason = model.unavailable if model.provider == LOCAL else self._roster.providers[model.provider].unavailable
         if reason:
             raise NoCandidate(f"{name} cannot serve:", {name: reason})
         return self._connect(model)
 
+    def _found_late(self, member: str) -> Ask:
+        """A pool's member, found when it is asked: with the needs of that call, and as it can serve then."""
+
+        async def ask(call: Call) -> Reply:
+            return await self.find(member, call.needs)(call)
+
+        return ask
+
     def _route(self, name: str) -> Route:
         mode = self.modes.get(name, ModeSpec())
-        chains = {**preset_chains(), **self._config.route.chains}
-        policies = {priority: Objective(priority, chains) for priority in PRIORITIES}
+        policies = {priority: Objective(priority, self._chains) for priority in PRIORITIES}
         default: Priority = mode.priority or self._config.route.priority or "frugal"
         return Route(
             lambda call: policies[call.needs.priority or default],
             lambda: self._serving(name),
-            lambda candidate: self.find(candidate, Needs()),
+            lambda candidate: self._connect(self._model(candidate)),
             state=self._state,
             rng=self._rng,
             new_id=self._new_id,
             defaults=_defaults(mode),
         )
 
+    @cached_property
+    def _chains(self) -> Mapping[str, Chain]:
+        """By task, in the names that candidates have: a chain may name a model by an alias or by an endpoint."""
+        chains = {**preset_chains(), **self._config.route.chains}
+        return {
+            task: Chain(*(tuple(map(self._own_name, tier)) for tier in chain.tiers)) for task, chain in chains.items()
+        }
+
+    def _own_name(self, name: str) -> str:
+        model = self._roster.find(name)
+        return model.name if model else name
+
     def _serving(self, name: str) -> Sequence[Candidate]:
-        """The candidates behind a name that can serve now; for modes, which stand for many, kept for half a minute."""
-        if name not in self.modes:
-            return self._behind(name)
-        made, everyone = self._available
+        """The candidates behind a name that can serve now, kept for half a minute."""
+        made, candidates = self._available.get(name, (-math.inf, []))
         if self._clock.steady() - made > REFRESH_SECONDS:
-            everyone = [model.candidate for model in self._roster.everyone() if not model.unavailable]
-            self._available = (self._clock.steady(), everyone)
-        return _among(everyone, self.modes[name].candidates)
+            candidates = [one for one in self._behind(name) if name not in self.modes or not one.unavailable]
+            self._available[name] = (self._clock.steady(), candidates)
+        return candidates
 
     def _behind(self, name: str) -> list[Candidate]:
         """Every candidate that a name stands for, those that cannot serve too. Raises UnknownModel."""
-        if name in self.modes:
-            return _among((model.candidate for model in self._roster.everyone()), self.modes[name].candidates)
-        if name in self._config.pools:
-            members = (self._behind(member) for member in self._config.pools[name].members)
-            return list({candidate.name: candidate for found in members for candidate in found}.values())
-        return [self._model(name).candidate]
+        found: dict[str, Candidate] = {}
+        open_names, seen = [name], {name}
+        while open_names:
+            one = open_names.pop(0)
+            if one in self._config.pools:
+                members = [member for member in self._config.pools[one].members if member not in seen]
+                open_names += members
+                seen |= set(members)
+            else:
+                models = self._eligible(self.modes[one]) if one in self.modes else [self._model(one)]
+                found |= {model.name: model.candidate for model in models}
+        return list(found.values())
+
+    def _eligible(self, mode: ModeSpec) -> list[Model]:
+        """The models that a mode chooses among: those that it names, by pattern or outright; else all that are not
+        superseded."""
+        everyone = [model for model in self._roster.everyone() if not model.is_legacy]
+        if mode.candidates:
+            everyone = [one for one in everyone if any(fnmatchcase(one.name, name) for name in mode.candidates)]
+        own_chains = (name for chain in self._config.route.chains.values() for tier in chain.tiers for name in tier)
+        named = (self._roster.find(name) for name in (mode.candidates or own_chains))
+        return [*(model for model in named if model is not None), *everyone]
 
     def _model(self, name: str) -> Model:
         model = self._roster.find(name)
@@ -169,13 +203,6 @@ def _defaults(mode: ModeSpec) -> Defaults:
         min_quality=mode.min_quality,
         local_only=mode.local_only,
     )
-
-
-def _among(candidates: Iterable[Candidate], patterns: Sequence[str]) -> list[Candidate]:
-    """Those whose name fits one of the patterns; all where there is none."""
-    if not patterns:
-        return list(candidates)
-    return [one for one in candidates if any(fnmatchcase(one.name, pattern) for pattern in patterns)]
 
 
 def _context(candidates: Sequence[Candidate], choose: Callable[[Iterable[int]], int]) -> int | None:

@@ -26,7 +26,9 @@ from ..core import (
     Caller,
     Chat,
     Clock,
+    InvalidCall,
     Message,
+    Nanos,
     Needs,
     Priority,
     Reply,
@@ -148,7 +150,7 @@ class Gateway:
             stream=stream,
             needs=Needs(
                 priority=priority,
-                max_cost=None if budget is None else from_usd(budget),
+                max_cost=None if budget is None else _dollars(budget),
                 max_latency=max_latency,
                 min_quality=quality,
                 local_only=local_only,
@@ -214,6 +216,13 @@ class Gateway:
 def new_id() -> str:
     """A UUIDv7 as 32 hexadecimal digits: unique, and in order of time."""
     return uuid_utils.uuid7().hex
+
+
+def _dollars(text: str) -> Nanos:
+    try:
+        return from_usd(text)
+    except ValueError as error:
+        raise InvalidCall(f"The budget cannot be read: {error}.", param="budget") from None
 
 
 def as_chat(

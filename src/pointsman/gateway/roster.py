@@ -43,9 +43,11 @@ class Provider(Struct, frozen=True):
     def deployment_of(self, model_id: str) -> Deployment:
         if self.spec.deployment is not None:
             return self.spec.deployment
-        if self.row is not None:
-            return self.row.deployment_of(model_id)
-        return "paid"
+        if self.row is None:
+            return "paid"
+        stated = self.row.deployment_of(model_id)
+        # Ollama and its like on another machine cost nothing, but what is sent there has left this one.
+        return "free" if stated == "local" and not self.is_on_this_machine else stated
 
     @property
     def is_on_this_machine(self) -> bool:
@@ -68,6 +70,11 @@ class Model(Struct, frozen=True):
     @property
     def unavailable(self) -> str:
         return self.candidate.unavailable
+
+    @property
+    def is_legacy(self) -> bool:
+        """Superseded: it serves who names it, and is never chosen unasked."""
+        return self.card is not None and self.card.legacy
 
 
 class Roster:
@@ -114,7 +121,15 @@ class Roster:
         return self._from_card(card)
 
     def everyone(self) -> Iterator[Model]:
-        """Every model that has a name here, whether it can serve or not: configured, local, Ollama's, catalogue."""
+        """Every model that has a name here, whether it can serve or not, each name once: those of the configuration,
+        then local ones, Ollama's, the catalogue's."""
+        seen: set[str] = set()
+        for model in self._all():
+            if model.name not in seen:
+                seen.add(model.name)
+                yield model
+
+    def _all(self) -> Iterator[Model]:
         for name, spec in self._config.models.items():
             yield self._configured(name, spec)
         for card in self._catalog.models.values():
@@ -124,10 +139,8 @@ class Roster:
             name = f"ollama/{tag}"
             yield self._served(name, self._providers["ollama"], tag, self._catalog.find(name))
         for card in self._catalog.models.values():
-            if card.id not in self._config.models and card.kind == "chat" and card.served:
-                model = self._from_card(card)
-                if model is not None:
-                    yield model
+            if card.kind == "chat" and card.served and (model := self._from_card(card)) is not None:
+                yield model
 
     def _provider(self, name: str) -> Provider:
         row = self._catalog.providers.get(name)

@@ -49,8 +49,8 @@ COLUMNS: Final = (
 )
 
 AT_ONCE: Final = 64
-"""Rows of one statement. SQLite works without Python's global lock for as long as one statement runs, and takes the lock
-back after each: row by row, that costs the threads which serve calls more than the rows themselves."""
+"""Rows of one statement. SQLite works without Python's global lock while a statement runs, and takes it back after
+each: row by row, that costs the thread which serves calls more than the rows themselves."""
 
 
 def insert_entries(connection: sqlite3.Connection, rows: Sequence[Sequence[Value]]) -> None:

@@ -20,6 +20,10 @@ class Chain(Struct, frozen=True, forbid_unknown_fields=True):
     free: tuple[str, ...] = ()
     paid: tuple[str, ...] = ()
 
+    @property
+    def tiers(self) -> tuple[tuple[str, ...], ...]:
+        return self.local, self.free, self.paid
+
 
 @cache
 def preset_chains() -> Mapping[str, Chain]:

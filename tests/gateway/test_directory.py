@@ -1,0 +1,111 @@
+"""What stands behind a name: needs are kept, members that cannot serve passed over, nothing superseded chosen."""
+
+from pathlib import Path
+
+import pytest
+from gateway_samples import NO_OLLAMA, gateway, text_of
+from test_gateway_calls import asking, priced
+
+from pointsman.core import Chat, InvalidCall, Message, Needs, NoCandidate
+from pointsman.gateway import as_chat
+
+
+@pytest.mark.parametrize("name", ["one", "mine/anything", "p"])
+async def test_a_private_call_stays_here_whatever_it_names(tmp_path: Path, name: str) -> None:
+    """A secret would leave the machine because its caller named a model or a pool."""
+    async with asking(tmp_path, priced("one"), NO_OLLAMA + "pools: {p: {members: [one]}}") as (asked, mine):
+        with pytest.raises(NoCandidate):
+            await asked.ask("A secret", model=name, local_only=True)
+        assert mine.seen == []
+
+
+async def test_a_sealed_mode_stays_sealed_inside_a_pool(tmp_path: Path) -> None:
+    """A mode's promise of privacy would be lost where a pool stands around it."""
+    more = NO_OLLAMA + "modes: {sealed: {candidates: [one], local_only: true}}\npools: {p: {members: [sealed]}}\n"
+    async with asking(tmp_path, priced("one"), more) as (asked, mine):
+        with pytest.raises(NoCandidate):
+            await asked.ask("A secret", model="p", max_latency=1000)
+        assert mine.seen == []
+
+
+async def test_a_budget_holds_for_a_named_model(tmp_path: Path) -> None:
+    """A caller who states what he will pay would be billed more."""
+    async with asking(tmp_path, priced("one")) as (asked, mine):
+        with pytest.raises(NoCandidate):
+            await asked.ask("Hi", model="one", budget="0.0000001")
+        assert mine.seen == []
+
+
+async def test_a_budget_that_is_no_amount_is_the_callers_mistake(tmp_path: Path) -> None:
+    """A traceback instead of a word on what is wrong."""
+    async with gateway(tmp_path) as asked:
+        with pytest.raises(InvalidCall):
+            await asked.ask("Hi", budget="abc")
+
+
+async def test_a_pool_passes_over_a_member_that_cannot_serve(tmp_path: Path) -> None:
+    """The pool of the README would be dead until every key was set and every model pulled."""
+    more = NO_OLLAMA + "pools: {p: {members: [gpt-5, one]}}\n"
+    async with asking(tmp_path, priced("one"), more) as (asked, _):
+        assert await text_of(await asked.ask("Hi", model="p")) == "I am one."
+
+
+async def test_a_pool_without_any_member_that_serves_tells_every_reason(tmp_path: Path) -> None:
+    """Whoever asks a dead pool would not learn what each member lacks."""
+    async with gateway(tmp_path, NO_OLLAMA + "pools: {p: {members: [gpt-5, claude-opus-4-1]}}\n") as asked:
+        with pytest.raises(NoCandidate) as refused:
+            await asked.ask("Hi", model="p")
+    assert {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"} <= set(str(refused.value).replace("\n", " ").split())
+
+
+def test_a_superseded_model_is_never_chosen_unasked(tmp_path: Path) -> None:
+    """An old model whose price and name still stand would take calls that a newer one does better."""
+    asked = gateway(tmp_path, NO_OLLAMA, {"OPENAI_API_KEY": "k"})
+    plan = asked.decide(asked.call(as_chat("hi"))).plan
+    assert plan and "gpt-3.5-turbo" not in plan
+
+
+def test_a_candidate_may_be_any_endpoint(tmp_path: Path) -> None:
+    """`candidates: [mine/x]` would match nothing, and not say so."""
+    more = "providers: {mine: {base_url: 'http://127.0.0.1:9/v1'}}\nroute: {candidates: [mine/x]}\n"
+    asked = gateway(tmp_path, NO_OLLAMA + more)
+    assert asked.decide(asked.call(as_chat("Hi"))).plan == ("mine/x",)
+
+
+def test_a_chain_may_name_a_model_by_its_alias(tmp_path: Path) -> None:
+    """A user's chain would have no effect because he wrote the vendor's name for the model."""
+    keys = {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}
+    scores = []
+    for chains in ("", "route: {chains: {chat: {paid: [claude-4-opus]}}}\n"):
+        asked = gateway(tmp_path, NO_OLLAMA + chains, keys)
+        call = asked.call(as_chat("hi"), model="auto", needs=Needs(priority="performance"))
+        found = {one.model: one.score for one in asked.decide(call).candidates}
+        scores.append(found.get("claude-opus-4-0"))
+    assert scores[0] is None and scores[1] is not None
+
+
+def test_ollama_on_another_machine_is_not_local(tmp_path: Path) -> None:
+    """A private call would be sent over the network."""
+    asked = gateway(tmp_path, 'providers: {ollama: {base_url: "http://gpu.example.com:11434"}}\n' + NO_OLLAMA)
+    model = asked.roster.find("ollama/x")
+    assert model is not None and model.deployment == "free"
+
+
+def test_every_name_stands_once_in_the_roster(tmp_path: Path) -> None:
+    """A model of the configuration would stand beside the one that it replaces."""
+    asked = gateway(tmp_path, "models: {local/smollm2-135m: {provider: openai, id: x}}\n" + NO_OLLAMA)
+    names = [model.name for model in asked.roster.everyone()]
+    assert len(names) == len(set(names))
+
+
+def test_a_web_of_pools_is_listed_at_once(tmp_path: Path) -> None:
+    """A configuration of fifteen lines would hang every request for the list of models."""
+    pools = [f"  p{n}: {{members: [p{n + 1}, p{n + 1}]}}" for n in range(40)]
+    asked = gateway(tmp_path, NO_OLLAMA + "\n".join(["pools:", *pools, "  p40: {members: [gpt-5]}"]))
+    assert "p0" in [one.name for one in asked.listed()]
+
+
+async def test_a_simulated_model_answers_a_message_without_parts(tmp_path: Path) -> None:
+    """A traceback in the one endpoint that is there to be tried."""
+    async with gateway(tmp_path, "providers: {sim: {dialect: simulated}}\n" + NO_OLLAMA) as asked:
+        assert (await (await asked.ask(Chat((Message("user", ()),)), model="sim/x")).read()).text
