@@ -17,8 +17,11 @@ class Chain(Struct, frozen=True, forbid_unknown_fields=True):
     """Model names in each tier, the preferred first."""
 
     local: tuple[str, ...] = ()
+    """Models of this machine."""
     free: tuple[str, ...] = ()
+    """Models of free tiers."""
     paid: tuple[str, ...] = ()
+    """Models of paid APIs."""
 
     @property
     def tiers(self) -> tuple[tuple[str, ...], ...]:
