@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -24,6 +25,7 @@ from .transport import Incoming, Transport
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
+LINGER_SECONDS = 0.1
 
 
 class Timeouts(Struct, frozen=True):
@@ -91,7 +93,7 @@ class HttpEndpoint:
         if incoming.status != 200:
             body = await _read(incoming, MAX_ERROR_BYTES, cut=True)
             raise self._dialect.decode_error(incoming.status, incoming.headers(), body)
-        kind = incoming.header("content-type")
+        kind = incoming.header("content-type").lower()
         if kind.startswith(("text/event-stream", "application/x-ndjson")):
             return await self._streamed(call, incoming, started)
         answer = self._dialect.decode_answer(await _read(incoming, MAX_ANSWER_BYTES))
@@ -147,6 +149,7 @@ class HttpEndpoint:
                 yield batch
                 if batch and isinstance(batch[-1], Broken):
                     return
+            await _finish(incoming)
         finally:
             await incoming.close()
 
@@ -160,6 +163,14 @@ async def _next_batch(incoming: Incoming, decoder: StreamDecoder) -> Sequence[De
         batch = decoder.feed(chunk)
         if batch or decoder.done:
             return batch
+
+
+async def _finish(incoming: Incoming) -> None:
+    """Read what follows the terminal event: a connection that was read to its end serves the next call, too."""
+    with suppress(TimeoutError, AttemptError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while await incoming.chunk() is not None:
+                pass
 
 
 async def _read(incoming: Incoming, limit: int, *, cut: bool = False) -> bytes:

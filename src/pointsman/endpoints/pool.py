@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Literal
 
-from ..core import Ask, AttemptError, Call, CallRejected, Ending, NoCandidate, Reply
+from ..core import Ask, AttemptError, Call, CallRejected, ContentFiltered, ContextTooLong, Ending, NoCandidate, Reply
 
 Balance = Literal["p2c", "round_robin", "least_busy", "fastest"]
 
@@ -47,13 +47,21 @@ class Pool:
         for member in self._order(self._members, self._turn, self._rng):
             try:
                 return await _ask(member, call)
-            except CallRejected:
-                raise
             except AttemptError as error:
+                if _is_final(error):
+                    raise
                 failure = error
             except NoCandidate as error:
                 reasons |= error.reasons
         raise failure or NoCandidate(f"No member of the pool {self.name} can serve this call:", reasons)
+
+
+def _is_final(error: AttemptError) -> bool:
+    """The upstream read the call and refused it as such. A context, a filter, or what a member's dialect cannot say
+    (then the call never went out) is a matter of that member alone."""
+    if isinstance(error, ContextTooLong | ContentFiltered):
+        return False
+    return isinstance(error, CallRejected) and error.upstream_status is not None
 
 
 async def _ask(member: Member, call: Call) -> Reply:

@@ -76,7 +76,12 @@ class ReqwestTransport:
         self._client = builder.build()
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Incoming:
-        builder = self._client.request(method, url).headers(headers)
+        try:
+            builder = self._client.request(method, url).headers(headers)
+        except ValueError:
+            # Its message would show the header, which may be a key.
+            host = url.partition("://")[2].partition("/")[0]
+            raise Unreachable(f"The address or a header for {host} cannot be used: is its key whole?") from None
         if body is not None:
             builder = builder.body_bytes(body)
         # A limit above 0 would hold back a stream until so many bytes have come.

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..core import Ask, Clock, Served
 from ..dialects import DIALECTS
 from ..endpoints.http import HttpEndpoint, Timeouts
+from ..endpoints.http1 import Http1Transport
 from ..endpoints.local import LocalHost
 from ..endpoints.local_model import LocalModelEndpoint
 from ..endpoints.simulated import Script, SimulatedEndpoint
@@ -61,7 +62,12 @@ class Connections:
     def transport(self, connect_timeout: float, *, direct: bool, pooled: bool = True) -> Transport:
         way = (connect_timeout, direct, pooled)
         if way not in self._transports:
-            self._transports[way] = ReqwestTransport(connect_timeout=connect_timeout, direct=direct, pooled=pooled)
+            # Only our own client closes an upstream at once when its call is cancelled; only pyreqwest knows proxies.
+            self._transports[way] = (
+                Http1Transport(connect_timeout=connect_timeout, pooled=pooled)
+                if direct
+                else ReqwestTransport(connect_timeout=connect_timeout, direct=False, pooled=pooled)
+            )
         return self._transports[way]
 
     async def close(self) -> None:

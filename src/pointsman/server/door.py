@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 
-from ..core import Ask, Broken, Call, Caller, InvalidCall, Needs, PointsmanError, Reply, from_usd, to_usd
+from ..core import Ask, Broken, Call, Caller, InvalidCall, Nanos, Needs, PointsmanError, Reply, from_usd, to_usd
 from ..dialects import Door
 from ..ledger import Key
 from .http import JSON, ClientGone, Header, Receive, Request, Send, respond
@@ -119,6 +120,8 @@ class ModelDoor:
         except PointsmanError as error:
             # The ledger could not take the entry: an answer that is not recorded is not acknowledged.
             last, status = encoder.broken(error), error.status
+        # Before the last byte: once that is sent, the server reports the client as gone.
+        await reply.aclose()
         await send({"type": "http.response.body", "body": last})
         self._metrics.answered(self._dialect, status)
 
@@ -162,20 +165,21 @@ def _needs(request: Request) -> Needs:
     """The needs that headers state. Raises InvalidCall for one that cannot be read."""
     if not any(name.startswith(b"x-pointsman-") for name in request.headers):
         return NO_HEADER_NEEDS
-    budget = _text(request, b"x-pointsman-budget-usd")
     priority = _text(request, b"x-pointsman-priority")
     if priority not in ("", "performance", "balanced", "frugal"):
         raise InvalidCall(f"x-pointsman-priority is {priority!r}: it may be performance, balanced or frugal.")
     try:
         return Needs(
             priority=priority or None,  # type: ignore[arg-type]  # one of the three words, as checked above
-            max_cost=from_usd(budget) if budget else None,
+            max_cost=_budget(request),
             max_latency=_number(request, b"x-pointsman-max-latency"),
-            min_quality=_number(request, b"x-pointsman-quality"),
+            min_quality=_number(request, b"x-pointsman-quality", most=1),
             local_only=_text(request, b"x-pointsman-local-only").lower() in ("1", "true", "yes"),
         )
     except (ValueError, ArithmeticError):
-        raise InvalidCall("A number in an x-pointsman- header cannot be read: write it like 0.01.") from None
+        raise InvalidCall(
+            "A number in an x-pointsman- header cannot be used: write it like 0.01 (quality goes from 0 to 1)."
+        ) from None
 
 
 NO_HEADER_NEEDS = Needs()
@@ -186,9 +190,20 @@ def _text(request: Request, name: bytes) -> str:
     return value.decode("latin-1")[:MAX_HEADER_TEXT] if value else ""
 
 
-def _number(request: Request, name: bytes) -> float | None:
+def _budget(request: Request) -> Nanos | None:
+    text = _text(request, b"x-pointsman-budget-usd")
+    budget = from_usd(text) if text else None
+    if budget is not None and budget < 0:
+        raise ValueError("a budget below 0")
+    return budget
+
+
+def _number(request: Request, name: bytes, *, most: float = sys.float_info.max) -> float | None:
     text = _text(request, name)
-    return float(text) if text else None
+    number = float(text) if text else None
+    if number is not None and not 0 <= number <= most:
+        raise ValueError(f"{text} is not from 0 to {most}")
+    return number
 
 
 def _about(call: Call, reply: Reply) -> list[Header]:
@@ -210,4 +225,5 @@ def _closing(call: Call) -> bytes:
 
 
 def _ascii(text: str) -> bytes:
-    return text.encode("ascii", "replace")
+    """A header's value. Names come from callers: a line break in one would begin a header of theirs."""
+    return "".join(sign if " " <= sign <= "~" else "?" for sign in text).encode()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import signal
 import socket
 from collections import Counter
 from collections.abc import Callable
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..core import ConfigError
 from ..gateway import Gateway
@@ -16,6 +18,8 @@ from .app import Application
 
 KEEP_ALIVE_SECONDS = 75
 DRAIN_SECONDS = 60
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's head, at most, beside those of its first packet."""
 WEAK_KEYS = frozenset({"sk-1234", "changeme", "password", "secret", "test", "admin", "master", "key"})
 
 
@@ -40,7 +44,7 @@ def serve(
         uvicorn.Config(
             Application(gateway, own_key=own_key),
             loop="uvloop",
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="on",
             log_level="warning",
@@ -52,6 +56,9 @@ def serve(
         ),
         started=lambda: announce(url, made),
     )
+    # uvicorn restores these handlers when it has drained and raises the signal again: being told to stop is no failure.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, server.handle_exit)
     server.run(sockets=[listener])
 
 
@@ -123,3 +130,26 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._tell()
+
+
+class _Protocol(HttpToolsProtocol):
+    """Refuses a head without end, which would fill the memory before anybody has shown a key."""
+
+    _in_head = False
+    _head = 0
+
+    def data_received(self, data: bytes) -> None:
+        was_in_head = self._in_head
+        super().data_received(data)
+        if was_in_head and self._in_head:
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
