@@ -16,8 +16,7 @@ from msgspec import Struct
 from ..core import AttemptError, ConfigError, LedgerError
 from ..dialects import DIALECTS
 from ..endpoints.local import MODELS, LocalHost, installed
-from ..endpoints.transport import ReqwestTransport
-from ..gateway import Config, Environment, Gateway, Model, Provider, read_environment
+from ..gateway import Config, Environment, Gateway, Model, Provider, open_transport, read_environment
 from ..gateway.specs import FromEnv
 
 State = Literal["ok", "warning", "problem", "off"]
@@ -177,7 +176,7 @@ async def _reach(provider: Provider) -> tuple[State, str, str]:
     """Asks for its list of models, which costs nothing."""
     dialect = DIALECTS[provider.dialect]
     url = provider.base_url.rstrip("/") + dialect.models_path
-    transport = ReqwestTransport(connect_timeout=PATIENCE, direct=provider.is_on_this_machine)
+    transport = open_transport(PATIENCE, proxy=provider.proxy)
     headers = {**(dialect.auth(provider.key) if provider.key else {}), **provider.spec.headers}
     try:
         async with asyncio.timeout(PATIENCE):

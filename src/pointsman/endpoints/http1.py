@@ -1,7 +1,8 @@
-"""The way to a server of this machine: HTTP/1.1 on asyncio, without a proxy.
+"""The way to an upstream: HTTP/1.1 on asyncio and httptools, with a warm pool, without a proxy.
 
-Its own, for one reason: a call that is cancelled closes its connection at once, also while the head of the reply is
-awaited. pyreqwest lets such a request run on, and a local model would write a whole answer for nobody.
+Its own for two reasons. A call that is cancelled closes its connection at once, also while the head of the reply is
+awaited: other clients let such a request run on, and a model writes, and bills, a whole answer for nobody. And it costs
+a third less CPU than the fastest client there is, since no second thread takes part.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import cast
 from urllib.parse import quote, urlsplit
 
 import httptools
+import truststore
 from msgspec import Struct
 
 from ..core import AttemptError, BrokenReply, Unreachable, UpstreamTimeout
@@ -31,6 +33,8 @@ MAX_WAITING = 1024 * 1024
 MAX_IDLE = 64
 """Connections that are kept for each server."""
 
+MOST_HEADS = 1024
+
 IDLE_SECONDS = 60.0
 """After so long a kept connection is not trusted any more."""
 
@@ -43,11 +47,12 @@ class Http1Transport:
         self._pooled = pooled
         self._idle: dict[tuple[str, int, bool], list[_Connection]] = {}
         self._trusted: ssl.SSLContext | None = None
+        self._heads: dict[tuple[str, str], tuple[Mapping[str, str], _Server, bytes]] = {}
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Incoming:
         """Raises UpstreamTimeout, Unreachable or BrokenReply."""
-        server = _Server.of(url)
-        request = _write_head(method, server, headers, body) + (body or b"")
+        server, head = self._head(method, url, headers)
+        request = head + (b"\r\n" if body is None else b"content-length: %d\r\n\r\n%b" % (len(body), body))
         kept = self._take(server)
         if kept is not None:
             with suppress(_Stale):  # it was closed while it was idle: once more, on a fresh one
@@ -59,6 +64,18 @@ class Http1Transport:
             for connection in connections:
                 connection.abort()
         self._idle.clear()
+
+    def _head(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[_Server, bytes]:
+        """An endpoint posts with the same headers again and again: they are written once."""
+        known = self._heads.get((method, url))
+        if known is not None and known[0] is headers:
+            return known[1], known[2]
+        server = _Server.of(url)
+        head = _write_head(method, server, headers)
+        if len(self._heads) >= MOST_HEADS:
+            self._heads.clear()
+        self._heads[method, url] = (headers, server, head)
+        return server, head
 
     async def _ask(self, connection: _Connection, server: _Server, request: bytes) -> Incoming:
         try:
@@ -82,9 +99,9 @@ class Http1Transport:
         return connection
 
     def _trust(self) -> ssl.SSLContext:
-        """The authorities that this machine trusts; read once, since that takes milliseconds."""
+        """The authorities that the operating system trusts, on each system in its own way; made once."""
         if self._trusted is None:
-            self._trusted = ssl.create_default_context()
+            self._trusted = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return self._trusted
 
     def _take(self, server: _Server) -> _Connection | None:
@@ -134,13 +151,13 @@ class _Server(Struct, frozen=True):
         return cls(parts.netloc.rpartition("@")[2], parts.hostname or "", port, tls, path)
 
 
-def _write_head(method: str, server: _Server, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    length = {} if body is None else {"content-length": str(len(body))}
-    fields = {"host": server.name, "accept": "*/*", **length, **headers}
+def _write_head(method: str, server: _Server, headers: Mapping[str, str]) -> bytes:
+    """All of a request's head but its length and the empty line."""
+    fields = {"host": server.name, "accept": "*/*", **headers}
     lines = [f"{method} {server.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     if any(not line.isprintable() or not line.isascii() for line in lines):
         raise Unreachable(f"A header for {server.name} has signs that no header may have: is its key whole?")
-    return "\r\n".join([*lines, "", ""]).encode()
+    return "\r\n".join([*lines, ""]).encode()
 
 
 class _Stale(Exception):

@@ -1,6 +1,7 @@
 """Where everything is put together: configuration in, one Ask out."""
 
 from .blocking import BlockingGateway
+from .connections import open_transport
 from .directory import Listed
 from .environment import Environment, read_environment
 from .gateway import Gateway, as_chat, new_id
@@ -17,5 +18,6 @@ __all__ = [
     "Provider",
     "as_chat",
     "new_id",
+    "open_transport",
     "read_environment",
 ]

@@ -12,7 +12,7 @@ from ..endpoints.http1 import Http1Transport
 from ..endpoints.local import LocalHost
 from ..endpoints.local_model import LocalModelEndpoint
 from ..endpoints.simulated import Script, SimulatedEndpoint
-from ..endpoints.transport import ReqwestTransport, Transport
+from ..endpoints.transport import Transport
 from .roster import LOCAL, Model, Provider
 from .specs import Config, TimeoutsSpec
 
@@ -27,7 +27,7 @@ class Connections:
         self._config = config
         self._providers = providers
         self._clock = clock
-        self._transports: dict[tuple[float, bool, bool], Transport] = {}
+        self._transports: dict[tuple[float, str, bool], Transport] = {}
         self._host = LocalHost(home, idle=config.local.idle, threads=config.local.threads)
 
     def endpoint(self, model: Model) -> Ask:
@@ -39,7 +39,7 @@ class Connections:
                 model=model.id,
                 host=self._host,
                 # llama.cpp closes a connection after a stream without saying so: none is kept.
-                transport=self.transport(5, direct=True, pooled=False),
+                transport=self.transport(5, pooled=False),
                 clock=self._clock,
                 timeouts=LOCAL_TIMEOUTS,
             )
@@ -52,28 +52,32 @@ class Connections:
             model=model.id,
             base_url=provider.base_url,
             dialect=DIALECTS[provider.dialect],
-            transport=self.transport(timeouts.connect, direct=provider.is_on_this_machine),
+            transport=self.transport(timeouts.connect, proxy=provider.proxy),
             clock=self._clock,
             key=provider.key,
             headers=provider.spec.headers,
             timeouts=_timeouts(timeouts),
         )
 
-    def transport(self, connect_timeout: float, *, direct: bool, pooled: bool = True) -> Transport:
-        way = (connect_timeout, direct, pooled)
+    def transport(self, connect_timeout: float, *, proxy: str = "", pooled: bool = True) -> Transport:
+        way = (connect_timeout, proxy, pooled)
         if way not in self._transports:
-            # Only our own client closes an upstream at once when its call is cancelled; only pyreqwest knows proxies.
-            self._transports[way] = (
-                Http1Transport(connect_timeout=connect_timeout, pooled=pooled)
-                if direct
-                else ReqwestTransport(connect_timeout=connect_timeout, direct=False, pooled=pooled)
-            )
+            self._transports[way] = open_transport(connect_timeout, proxy=proxy, pooled=pooled)
         return self._transports[way]
 
     async def close(self) -> None:
         for transport in self._transports.values():
             await transport.close()
         self._transports.clear()
+
+
+def open_transport(connect_timeout: float, *, proxy: str = "", pooled: bool = True) -> Transport:
+    """`proxy`: the URL of the proxy to go through; '' for none. `pooled`: keep connections for the next call."""
+    if not proxy:
+        return Http1Transport(connect_timeout=connect_timeout, pooled=pooled)
+    from ..endpoints.proxied import ProxiedTransport  # late: most machines have no proxy, and it takes megabytes
+
+    return ProxiedTransport(connect_timeout=connect_timeout, proxy=proxy)
 
 
 def _timeouts(spec: TimeoutsSpec) -> Timeouts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from msgspec import Struct
@@ -35,6 +36,18 @@ class Environment(Struct, frozen=True):
                 return name, value
         return None
 
+    def proxy_for(self, url: str) -> str:
+        """The URL of the proxy that the variables name for `url` (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, in either case;
+        NO_PROXY lists hosts and domains that need none); '' for none, and always for this machine."""
+        address = urlsplit(url)
+        host = address.hostname or ""
+        excepted = self.first(("no_proxy", "NO_PROXY"))
+        if host in THIS_MACHINE or (excepted and _is_excepted(host, excepted[1])):
+            return ""
+        scheme = address.scheme
+        found = self.first((f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY"))
+        return found[1] if found else ""
+
     def secret(self, stated: str | FromEnv | None, *, where: str) -> str:
         """A key from the configuration: as it stands there, or from its variable. Raises ConfigError, naming only the
         variable, when that is not set."""
@@ -64,6 +77,17 @@ def read_environment(
     default = home / "config.yaml"
     config_file = Path(stated).expanduser() if stated else default if default.is_file() else None
     return Environment(home=home, variables=merged, config_file=config_file)
+
+
+THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def _is_excepted(host: str, exceptions: str) -> bool:
+    for exception in exceptions.split(","):
+        domain = exception.strip().lstrip(".")
+        if domain == "*" or (domain and (host == domain or host.endswith(f".{domain}"))):
+            return True
+    return False
 
 
 def _dotenv(path: Path) -> dict[str, str]:

@@ -116,7 +116,7 @@ class Gateway:
             provider = self.roster.providers["ollama"]
             found = await ollama_models(
                 provider.base_url,
-                lambda: self._connections.transport(self.config.timeouts.connect, direct=provider.is_on_this_machine),
+                lambda: self._connections.transport(self.config.timeouts.connect, proxy=provider.proxy),
             )
             self.roster.found_ollama(found)
         self._directory.forget()

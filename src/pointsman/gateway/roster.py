@@ -21,7 +21,7 @@ from ..catalog import (
 )
 from ..core import ConfigError
 from ..routing import TASKS, Candidate, Rubric
-from .environment import Environment
+from .environment import THIS_MACHINE, Environment
 from .specs import Config, ModelSpec, ProviderSpec
 
 LOCAL = "local"
@@ -38,6 +38,8 @@ class Provider(Struct, frozen=True):
     spec: ProviderSpec
     key: str
     unavailable: str = ""
+    proxy: str = ""
+    """The URL of the proxy through which it is reached; '' for none."""
     """Why it cannot serve; '' when it can, as far as we know without asking it."""
 
     def deployment_of(self, model_id: str) -> Deployment:
@@ -51,7 +53,7 @@ class Provider(Struct, frozen=True):
 
     @property
     def is_on_this_machine(self) -> bool:
-        return (urlsplit(self.base_url).hostname or "") in ("127.0.0.1", "localhost", "::1")
+        return (urlsplit(self.base_url).hostname or "") in THIS_MACHINE
 
 
 class Model(Struct, frozen=True):
@@ -152,7 +154,7 @@ class Roster:
         key, unavailable = self._key(name, row, spec)
         if not spec.enabled:
             unavailable = "is switched off in the configuration"
-        return Provider(name, dialect, base_url, row, spec, key, unavailable)
+        return Provider(name, dialect, base_url, row, spec, key, unavailable, self._environment.proxy_for(base_url))
 
     def _key(self, name: str, row: ProviderRow | None, spec: ProviderSpec) -> tuple[str, str]:
         if spec.api_key is not None:

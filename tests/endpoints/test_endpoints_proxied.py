@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pointsman.core import Unreachable
-from pointsman.endpoints.transport import ReqwestTransport
+from pointsman.endpoints.proxied import ProxiedTransport
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from pointsman.endpoints.transport import ReqwestTransport
 )
 async def test_a_key_or_an_address_that_cannot_be_sent_is_unreachable_and_not_shown(url: str, key: str) -> None:
     """A key with a line break, from a file, would crash the call and stand in the log."""
-    transport = ReqwestTransport(connect_timeout=1, direct=True)
+    transport = ProxiedTransport(connect_timeout=1, proxy="http://127.0.0.1:9")
     with pytest.raises(Unreachable) as caught:
         await transport.send("POST", url, {"authorization": key}, b"{}")
     assert "secret" not in caught.value.message

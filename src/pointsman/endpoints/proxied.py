@@ -1,0 +1,110 @@
+"""The way to an upstream through a proxy: pyreqwest, which knows how to speak to one.
+
+Only there, since a call that is cancelled before the head of its reply has come is not closed by it (pyreqwest 0.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from pyreqwest.client import ClientBuilder
+from pyreqwest.exceptions import (
+    ConnectError,
+    ConnectTimeoutError,
+    PoolTimeoutError,
+    PyreqwestError,
+    RequestTimeoutError,
+)
+from pyreqwest.proxy import ProxyBuilder
+from pyreqwest.request import StreamRequest
+from pyreqwest.response import Response
+
+from ..core import AttemptError, BrokenReply, Unreachable, UpstreamTimeout
+from .transport import Incoming
+
+
+class ProxiedTransport:
+    """pyreqwest's client. Redirects are never followed, so a key never reaches another host. `proxy`: its URL."""
+
+    def __init__(self, *, connect_timeout: float, proxy: str) -> None:
+        builder = (
+            ClientBuilder()
+            .proxy(ProxyBuilder.all(proxy))
+            .connect_timeout(timedelta(seconds=connect_timeout))
+            .follow_redirects(False)
+            .error_for_status(False)
+            .http1_only()
+            .tcp_nodelay(True)
+            .gzip(False)
+            .brotli(False)
+            .zstd(False)
+            .deflate(False)
+        )
+        self._client = builder.build()
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Incoming:
+        try:
+            builder = self._client.request(method, url).headers(headers)
+        except ValueError:
+            # Its message would show the header, which may be a key.
+            host = url.partition("://")[2].partition("/")[0]
+            raise Unreachable(f"The address or a header for {host} cannot be used: is its key whole?") from None
+        if body is not None:
+            builder = builder.body_bytes(body)
+        # A limit above 0 would hold back a stream until so many bytes have come.
+        request = builder.streamed_read_buffer_limit(0).build_streamed()
+        try:
+            response = await request.__aenter__()
+        except PyreqwestError as error:
+            raise _attempt_error(error, url) from None
+        return _ReqwestIncoming(request, response, url)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class _ReqwestIncoming:
+    __slots__ = ("_request", "_response", "_reader", "_url", "status")
+
+    def __init__(self, request: StreamRequest, response: Response, url: str) -> None:
+        self._request = request
+        self._response = response
+        self._reader = response.body_reader
+        self._url = url
+        self.status = response.status
+
+    def header(self, name: str) -> str:
+        return self._response.get_header(name) or ""
+
+    def headers(self) -> Mapping[str, str]:
+        return {name.lower(): value for name, value in self._response.headers.items()}
+
+    async def chunk(self) -> bytes | None:
+        try:
+            chunk = await self._reader.read_chunk()
+        except PyreqwestError as error:
+            raise _attempt_error(error, self._url) from None
+        return None if chunk is None else bytes(chunk)
+
+    async def close(self) -> None:
+        await self._request.__aexit__(None, None, None)
+
+
+def _attempt_error(error: PyreqwestError, url: str) -> AttemptError:
+    host = url.split("/", 3)[2]
+    if isinstance(error, ConnectTimeoutError | PoolTimeoutError):
+        return UpstreamTimeout(f"{host} did not take the connection in time.")
+    if isinstance(error, RequestTimeoutError):
+        return UpstreamTimeout(f"{host} did not answer in time.")
+    if isinstance(error, ConnectError):
+        return Unreachable(f"{host} cannot be reached ({_cause(error)}).")
+    return BrokenReply(f"The connection to {host} failed ({_cause(error)}).")
+
+
+def _cause(error: PyreqwestError) -> str:
+    """The innermost cause, which is the one that says something: 'Connection refused (os error 111)'."""
+    details = getattr(error, "details", None) or {}
+    causes = details.get("causes") or []
+    text = str(causes[-1].get("message") if causes else error) or type(error).__name__
+    return text[:200]
