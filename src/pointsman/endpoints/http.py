@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 
@@ -21,6 +20,7 @@ from ..core import (
     UpstreamTimeout,
 )
 from ..dialects import Dialect, StreamDecoder
+from .deadline import Deadline
 from .transport import Incoming, Transport
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -73,7 +73,7 @@ class HttpEndpoint:
         body = self._encode(call)
         limit = self._timeouts.ttft if call.stream else self._timeouts.total
         try:
-            async with asyncio.timeout(limit):
+            with Deadline(limit):
                 incoming = await self._transport.send("POST", self._urls[call.stream], self._headers, body)
                 try:
                     return await self._reply(call, incoming, started)
@@ -136,7 +136,7 @@ class HttpEndpoint:
             while not decoder.done:
                 left = min(self._timeouts.idle, deadline - self._clock.steady())
                 try:
-                    async with asyncio.timeout(left):
+                    with Deadline(left):
                         batch = await _next_batch(incoming, decoder)
                 except TimeoutError:
                     yield [Broken(UpstreamTimeout(f"{self.served.endpoint} fell silent in the middle of its answer."))]
@@ -167,10 +167,9 @@ async def _next_batch(incoming: Incoming, decoder: StreamDecoder) -> Sequence[De
 
 async def _finish(incoming: Incoming) -> None:
     """Read what follows the terminal event: a connection that was read to its end serves the next call, too."""
-    with suppress(TimeoutError, AttemptError):
-        async with asyncio.timeout(LINGER_SECONDS):
-            while await incoming.chunk() is not None:
-                pass
+    with suppress(TimeoutError, AttemptError), Deadline(LINGER_SECONDS):
+        while await incoming.chunk() is not None:
+            pass
 
 
 async def _read(incoming: Incoming, limit: int, *, cut: bool = False) -> bytes:

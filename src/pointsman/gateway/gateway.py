@@ -49,6 +49,7 @@ from .roster import Model, Roster
 from .specs import Config
 
 REAL_CLOCK = Clock(wall=time.time, steady=time.monotonic)
+MOST_OUTCOMES = 256
 REFERENCE_MODEL = "gpt-5.5"
 """By the list price of this model the ledger says what local and free answers would have cost."""
 
@@ -71,6 +72,7 @@ class Gateway:
         self.clock = clock
         self.ledger = Ledger.open(self.environment.home, keep_bodies=self.config.ledger.bodies)
         self._state = RouteState()
+        self._outcomes: list[Outcome] = []
         self.prices = PriceBook(shipped_catalog().providers, cache=self.environment.home / "cache")
         self.roster = Roster(self.config, shipped_catalog(), self.prices, self.environment, local=self._local_contexts)
         self.configuration.check(self.roster)
@@ -89,7 +91,7 @@ class Gateway:
             self.config,
             self.roster,
             lambda model: self._attempts.recorded(self._connections.endpoint(model), model),
-            state=lambda: self._state,
+            state=self._learnt,
             clock=clock,
             rng=rng or Random(),
             new_id=new_id,
@@ -207,7 +209,15 @@ class Gateway:
         return self.roster.find(REFERENCE_MODEL)
 
     def _learn(self, outcome: Outcome) -> None:
-        self._state = learn(self._state, [outcome])
+        """Kept until somebody asks for the state: most calls name their model, and nobody does."""
+        self._outcomes.append(outcome)
+        if len(self._outcomes) >= MOST_OUTCOMES:
+            self._learnt()
+
+    def _learnt(self) -> RouteState:
+        if self._outcomes:
+            self._state, self._outcomes = learn(self._state, self._outcomes), []
+        return self._state
 
     def _local_contexts(self) -> Mapping[str, int]:
         return {name: LOCAL_MODELS[name].context for name in installed(self.environment.home)}

@@ -42,6 +42,7 @@ class Journal:
             for made in (directory.parent, directory):
                 made.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path, self._file = self._create()
+            self._seed = seed_of(self._path)
         except OSError as error:
             raise LedgerError(
                 f"No journal could be made in {directory}: {error.strerror}. Calls are not served unrecorded: make it "
@@ -60,7 +61,7 @@ class Journal:
                 raise LedgerError(f"The journal {self._path} is closed: nothing can be recorded.")
             if self._size >= self._rotate_at or self._ragged:
                 self._rotate()
-            data = frame(record, seed_of(self._path))
+            data = frame(record, self._seed)
             try:
                 written = os.write(self._file, data)
             except OSError as error:
@@ -94,6 +95,7 @@ class Journal:
             path, file = self._create()
             os.close(self._file)
             self._path, self._file, self._size, self._ragged = path, file, 0, False
+            self._seed = seed_of(path)
 
     def _cut_off(self) -> None:
         try:

@@ -102,7 +102,10 @@ class Names:
 
     def numbers(self, texts: Iterable[str]) -> list[int | None]:
         known = self._numbers
-        return [known[text] if text in known else self._add(text) for text in texts]
+        try:
+            return [known[text] for text in texts]
+        except KeyError:
+            return [known[text] if text in known else self._add(text) for text in texts]
 
     def text(self, number: int | None) -> str:
         if number is None:
@@ -161,21 +164,23 @@ class Names:
 def entry_row(entry: Entry, names: Names) -> tuple[Value, ...]:
     """The values of COLUMNS. A number that is absurd (infinite, or past 2^53) becomes unknown."""
     usage = entry.usage
-    counts = [_whole(count) for count in _counts_of(usage)] if usage else []
-    rejected = [candidate for candidate in entry.candidates if candidate.rejected]
-    tags = tuple(dict.fromkeys(entry.tags))
+    counts = _counts_of(usage) if usage else _no_counts
+    if usage and not (min(counts) >= -_LARGEST and max(counts) <= _LARGEST):
+        counts = _no_counts
+    tags = tuple(dict.fromkeys(entry.tags)) if entry.tags else ()
+    candidates = entry.candidates
     return (
-        *map(pack_id, _ids_of(entry)),
+        *[pack_id(text) if text else None for text in _ids_of(entry)],
         *names.numbers(_names_of(entry)),
         *(_finite(entry.at) or 0.0, _finite(entry.seconds), _finite(entry.ttft), _finite(entry.probability)),
         *(int(entry.stream), _whole(entry.retry), _whole(entry.upstream_status)),
         *(_whole(entry.cost), _whole(entry.list_cost)),
-        *(counts if counts and None not in counts else _no_counts),
+        *counts,
         names.number(usage.service_tier) if usage else None,
         names.number(msgspec.json.encode(tags).decode()) if tags else None,
         entry.features or None,
-        b"".join(_packed(candidate, names) for candidate in entry.candidates if not candidate.rejected) or None,
-        names.rejection(rejected),
+        b"".join([_packed(one, names) for one in candidates if not one.rejected]) or None if candidates else None,
+        names.rejection([one for one in candidates if one.rejected]) if candidates else None,
     )
 
 

@@ -21,6 +21,8 @@ EVENT_STREAM: tuple[Header, ...] = (
     (b"x-accel-buffering", b"no"),
 )
 MAX_HEADER_TEXT = 256
+WATCH_AFTER = 0.02
+"""Seconds. A task that waits for a client to leave costs more than a quick call does, so quick calls have none."""
 
 
 class ModelDoor:
@@ -137,21 +139,27 @@ class ModelDoor:
 class _Presence:
     """While it lasts, the task is cancelled when the client closes its connection; then it raises ClientGone."""
 
-    __slots__ = ("_receive", "_watch", "_task", "_gone")
+    __slots__ = ("_receive", "_timer", "_watch", "_task", "_gone")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._watch: asyncio.Task[None] | None = None
         self._gone = False
 
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
-        self._watch = asyncio.ensure_future(self._until_gone())
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin)
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
-        self._watch.cancel()
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._gone and kind is asyncio.CancelledError and self._task is not None:
             self._task.uncancel()
             raise ClientGone from None
+
+    def _begin(self) -> None:
+        self._watch = asyncio.ensure_future(self._until_gone())
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -226,4 +234,6 @@ def _closing(call: Call) -> bytes:
 
 def _ascii(text: str) -> bytes:
     """A header's value. Names come from callers: a line break in one would begin a header of theirs."""
+    if text.isascii() and text.isprintable():
+        return text.encode()
     return "".join(sign if " " <= sign <= "~" else "?" for sign in text).encode()

@@ -33,17 +33,44 @@ class Histogram:
         yield f"{name}_count{{{labels}}} {seen}"
 
 
+class Figures:
+    """Of one model."""
+
+    __slots__ = ("outcomes", "input", "output", "cost", "unpriced", "ttft", "seconds")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        """Attempts by the word for how they ended: 'ok', 'cancelled', or an error's kind."""
+        self.input = 0
+        self.output = 0
+        self.cost = 0
+        """Nano-dollars, of what is known."""
+        self.unpriced = 0
+        self.ttft = Histogram()
+        self.seconds = Histogram()
+
+    def count(self, entry: Entry) -> None:
+        outcome = entry.error or entry.status
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        usage = entry.usage
+        if usage is not None:
+            self.input += usage.input_tokens
+            self.output += usage.output_tokens
+        if entry.cost is None:
+            self.unpriced += 1
+        else:
+            self.cost += entry.cost
+        if entry.ttft is not None:
+            self.ttft.observe(entry.ttft)
+            self.seconds.observe(entry.seconds)
+
+
 class Metrics:
     """What this process has served since it started."""
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, int], int] = {}
-        self._attempts: dict[tuple[str, str], int] = {}
-        self._tokens: dict[tuple[str, str], int] = {}
-        self._cost: dict[str, int] = {}
-        self._unpriced: dict[str, int] = {}
-        self._ttft: dict[str, Histogram] = {}
-        self._seconds: dict[str, Histogram] = {}
+        self._models: dict[str, Figures] = {}
 
     def answered(self, door: str, status: int) -> None:
         """A door has answered a call; 499 when its client had gone."""
@@ -51,36 +78,16 @@ class Metrics:
         self._answers[key] = self._answers.get(key, 0) + 1
 
     def attempted(self, entry: Entry) -> None:
-        """An attempt has ended."""
-        model = self._bounded(entry.model)
-        outcome = (model, entry.error or entry.status)
-        self._attempts[outcome] = self._attempts.get(outcome, 0) + 1
-        if entry.usage is not None:
-            for way, tokens in (("input", entry.usage.input_tokens), ("output", entry.usage.output_tokens)):
-                self._tokens[model, way] = self._tokens.get((model, way), 0) + tokens
-        if entry.cost is None:
-            self._unpriced[model] = self._unpriced.get(model, 0) + 1
-        else:
-            self._cost[model] = self._cost.get(model, 0) + entry.cost
-        if entry.ttft is not None:
-            self._histogram(self._ttft, model).observe(entry.ttft)
-            self._histogram(self._seconds, model).observe(entry.seconds)
+        """An attempt has ended. Names come from callers (`provider/anything`), so only so many get a label."""
+        figures = self._models.get(entry.model)
+        if figures is None:
+            name = entry.model if len(self._models) < MOST_MODELS else "other"
+            figures = self._models.setdefault(name, Figures())
+        figures.count(entry)
 
     def render(self, *, ready: bool) -> bytes:
         """The text that Prometheus scrapes."""
         return ("\n".join(self._lines(ready)) + "\n").encode()
-
-    def _bounded(self, model: str) -> str:
-        """The name as a label. Names come from callers (`provider/anything`), so only so many get one of their own."""
-        if model in self._cost or model in self._unpriced or len(self._cost) + len(self._unpriced) < MOST_MODELS:
-            return model
-        return "other"
-
-    def _histogram(self, of: dict[str, Histogram], model: str) -> Histogram:
-        found = of.get(model)
-        if found is None:
-            found = of[model] = Histogram()
-        return found
 
     def _lines(self, ready: bool) -> Iterator[str]:
         yield from _head("pointsman_ready", "gauge", "1 while entries reach the ledger.")
@@ -88,24 +95,27 @@ class Metrics:
         yield from _head("pointsman_answers_total", "counter", "Calls answered, by door and HTTP status.")
         for (door, status), count in self._answers.items():
             yield f'pointsman_answers_total{{door="{door}",status="{status}"}} {count}'
+        models = [(f'model="{_label(name)}"', figures) for name, figures in self._models.items()]
         yield from _head("pointsman_attempts_total", "counter", "Attempts, by model and outcome.")
-        for (model, outcome), count in self._attempts.items():
-            yield f'pointsman_attempts_total{{model="{_label(model)}",outcome="{outcome}"}} {count}'
+        for model, figures in models:
+            for outcome, count in figures.outcomes.items():
+                yield f'pointsman_attempts_total{{{model},outcome="{outcome}"}} {count}'
         yield from _head("pointsman_tokens_total", "counter", "Tokens, by model and direction.")
-        for (model, way), count in self._tokens.items():
-            yield f'pointsman_tokens_total{{model="{_label(model)}",direction="{way}"}} {count}'
+        for model, figures in models:
+            yield f'pointsman_tokens_total{{{model},direction="input"}} {figures.input}'
+            yield f'pointsman_tokens_total{{{model},direction="output"}} {figures.output}'
         yield from _head("pointsman_cost_usd_total", "counter", "Known cost in US dollars, by model.")
-        for model, nanos in self._cost.items():
-            yield f'pointsman_cost_usd_total{{model="{_label(model)}"}} {nanos / 1e9}'
+        for model, figures in models:
+            yield f"pointsman_cost_usd_total{{{model}}} {figures.cost / 1e9}"
         yield from _head("pointsman_unpriced_attempts_total", "counter", "Attempts whose cost is not known, by model.")
-        for model, count in self._unpriced.items():
-            yield f'pointsman_unpriced_attempts_total{{model="{_label(model)}"}} {count}'
+        for model, figures in models:
+            yield f"pointsman_unpriced_attempts_total{{{model}}} {figures.unpriced}"
         yield from _head("pointsman_ttft_seconds", "histogram", "Time to the first content, by model.")
-        for model, histogram in self._ttft.items():
-            yield from histogram.lines("pointsman_ttft_seconds", f'model="{_label(model)}"')
+        for model, figures in models:
+            yield from figures.ttft.lines("pointsman_ttft_seconds", model)
         yield from _head("pointsman_attempt_seconds", "histogram", "Time of a whole attempt, by model.")
-        for model, histogram in self._seconds.items():
-            yield from histogram.lines("pointsman_attempt_seconds", f'model="{_label(model)}"')
+        for model, figures in models:
+            yield from figures.seconds.lines("pointsman_attempt_seconds", model)
 
 
 def _head(name: str, kind: str, text: str) -> tuple[str, str]:
