@@ -6,6 +6,8 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from .alarm import set_alarm
+
 
 class Deadline:
     """`with Deadline(seconds): await …` raises TimeoutError when the time is over before the block is.
@@ -13,7 +15,7 @@ class Deadline:
     The await inside is cancelled. A cancellation that came from outside goes on as what it is.
     """
 
-    __slots__ = ("_seconds", "_task", "_timer", "_expired", "_cancelling")
+    __slots__ = ("_seconds", "_task", "_alarm", "_expired", "_cancelling")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -24,13 +26,13 @@ class Deadline:
         assert task is not None, "a deadline is for code that awaits"
         self._task = task
         self._cancelling = task.cancelling()
-        self._timer = asyncio.get_running_loop().call_later(max(self._seconds, 0), self._expire)
+        self._alarm = set_alarm(self._seconds, self._expire)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
+        self._alarm.cancel()
         # As in asyncio.timeout: only our own cancellation becomes a TimeoutError, and it is taken back.
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error

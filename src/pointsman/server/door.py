@@ -7,8 +7,22 @@ import logging
 import sys
 from collections.abc import Callable
 
-from ..core import Ask, Broken, Call, Caller, InvalidCall, Nanos, Needs, PointsmanError, Reply, from_usd, to_usd
+from ..core import (
+    NO_NEEDS,
+    Ask,
+    Broken,
+    Call,
+    Caller,
+    InvalidCall,
+    Nanos,
+    Needs,
+    PointsmanError,
+    Reply,
+    from_usd,
+    to_usd,
+)
 from ..dialects import Door
+from ..endpoints.alarm import set_alarm
 from ..ledger import Key
 from .http import JSON, ClientGone, Header, Receive, Request, Send, respond
 from .metrics import Metrics
@@ -139,7 +153,7 @@ class ModelDoor:
 class _Presence:
     """While it lasts, the task is cancelled when the client closes its connection; then it raises ClientGone."""
 
-    __slots__ = ("_receive", "_timer", "_watch", "_task", "_gone")
+    __slots__ = ("_receive", "_alarm", "_watch", "_task", "_gone")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -148,10 +162,10 @@ class _Presence:
 
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin)
+        self._alarm = set_alarm(WATCH_AFTER, self._begin)
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
-        self._timer.cancel()
+        self._alarm.cancel()
         if self._watch is not None:
             self._watch.cancel()
         if self._gone and kind is asyncio.CancelledError and self._task is not None:
@@ -171,8 +185,8 @@ class _Presence:
 
 def _needs(request: Request) -> Needs:
     """The needs that headers state. Raises InvalidCall for one that cannot be read."""
-    if not any(name.startswith(b"x-pointsman-") for name in request.headers):
-        return NO_HEADER_NEEDS
+    if request.headers.keys().isdisjoint(NEEDS_HEADERS):
+        return NO_NEEDS
     priority = _text(request, b"x-pointsman-priority")
     if priority not in ("", "performance", "balanced", "frugal"):
         raise InvalidCall(f"x-pointsman-priority is {priority!r}: it may be performance, balanced or frugal.")
@@ -190,7 +204,15 @@ def _needs(request: Request) -> Needs:
         ) from None
 
 
-NO_HEADER_NEEDS = Needs()
+NEEDS_HEADERS = frozenset(
+    (
+        b"x-pointsman-priority",
+        b"x-pointsman-budget-usd",
+        b"x-pointsman-max-latency",
+        b"x-pointsman-quality",
+        b"x-pointsman-local-only",
+    )
+)
 
 
 def _text(request: Request, name: bytes) -> str:
