@@ -373,3 +373,12 @@ async def test_a_budget_holds_for_a_model_that_is_named(tmp_path: Path) -> None:
         with pytest.raises(NoCandidate, match="the budget is"):
             await asked.ask("Hi", model="one", budget="0.0000001")
         assert mine.seen == []
+
+
+async def test_a_reply_that_nobody_reads_closes_its_connection_too(tmp_path: Path) -> None:
+    """A caller who only wanted to know who serves would leave a model writing, and a connection open."""
+    async with asking(tmp_path, priced("endless")) as (asked, mine):
+        reply = await asked.ask("Hi", model="endless")
+        await reply.aclose()
+        await asyncio.wait_for(mine.left.wait(), 10)
+        assert [entry.status for entry in entries(asked)] == ["cancelled"]

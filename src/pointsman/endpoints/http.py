@@ -62,6 +62,7 @@ class HttpEndpoint:
         self._transport = transport
         self._clock = clock
         self._timeouts = timeouts or Timeouts()
+        self._key = key
         self._headers = {"content-type": "application/json", **(dialect.auth(key) if key else {}), **(headers or {})}
         self._urls = {stream: base_url.rstrip("/") + dialect.path(model, stream) for stream in (False, True)}
 
@@ -83,6 +84,9 @@ class HttpEndpoint:
         except TimeoutError:
             what = "first content" if call.stream else "whole answer"
             raise UpstreamTimeout(f"{self.served.endpoint} gave no {what} in {limit:g} s.") from None
+        except AttemptError as error:
+            self._blank_key(error)
+            raise
 
     def _encode(self, call: Call) -> bytes:
         if call.body and call.dialect == self._dialect.name:
@@ -114,13 +118,17 @@ class HttpEndpoint:
                     raise item.error
                 head.append(item)
                 committed = committed or item.has_content or item.finish is not None
+        rest = self._rest(incoming, decoder, started)
+        # A generator that was never begun cannot be closed: without this first step a reply that nobody reads would
+        # leave its connection open.
+        await anext(rest)
         reply = Reply(
             self.served,
             clock=self._clock,
             started=started,
             dialect=self._dialect.name,
             head=head,
-            source=self._rest(incoming, decoder, started),
+            source=rest,
         )
         if call.stream:
             return reply
@@ -133,6 +141,7 @@ class HttpEndpoint:
     ) -> AsyncGenerator[Sequence[Delta | Broken], None]:
         deadline = started + self._timeouts.total
         try:
+            yield ()
             while not decoder.done:
                 left = min(self._timeouts.idle, deadline - self._clock.steady())
                 try:
@@ -142,16 +151,24 @@ class HttpEndpoint:
                     yield [Broken(UpstreamTimeout(f"{self.served.endpoint} fell silent in the middle of its answer."))]
                     return
                 except AttemptError as error:
-                    yield [Broken(error)]
-                    return
+                    batch = [Broken(error)]
                 if batch is None:
                     return
+                last = batch[-1] if batch else None
+                if isinstance(last, Broken):
+                    self._blank_key(last.error)
                 yield batch
-                if batch and isinstance(batch[-1], Broken):
+                if isinstance(last, Broken):
                     return
             await _finish(incoming)
         finally:
             await incoming.close()
+
+    def _blank_key(self, error: AttemptError) -> None:
+        """Some upstreams quote the key that they refuse, whatever its form."""
+        if self._key and self._key in error.message:
+            error.message = error.message.replace(self._key, "[key]")
+            error.args = (error.message,)
 
 
 async def _next_batch(incoming: Incoming, decoder: StreamDecoder) -> Sequence[Delta | Broken] | None:
