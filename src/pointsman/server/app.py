@@ -149,7 +149,7 @@ class Application:
     async def _models(self, request: Request, send: Send) -> None:
         self._authorise(request, "call")
         anthropic = b"anthropic-version" in request.headers
-        await respond(send, 200, self._listing.anthropic if anthropic else self._listing.openai)
+        await respond(send, 200, await (self._listing.anthropic() if anthropic else self._listing.openai()))
 
     async def _health(self, request: Request, send: Send) -> None:
         await respond(send, 200, b'{"status":"ok"}')

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import msgspec
 
-from ..gateway import Gateway
+from ..gateway import Gateway, Listed
 
 REFRESH_SECONDS = 30
 
@@ -18,12 +19,21 @@ class Listing:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._task: asyncio.Task[None] | None = None
-        self.openai = b'{"object":"list","data":[]}'
-        self.anthropic = b'{"data":[],"has_more":false,"first_id":null,"last_id":null}'
+        self._made = asyncio.Event()
+        self._openai = b""
+        self._anthropic = b""
 
     def start(self) -> None:
-        self._make()
+        """Makes the first list beside the first calls: on a new machine the price library is read for it."""
         self._task = asyncio.create_task(self._keep())
+
+    async def openai(self) -> bytes:
+        await self._made.wait()
+        return self._openai
+
+    async def anthropic(self) -> bytes:
+        await self._made.wait()
+        return self._anthropic
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -33,12 +43,12 @@ class Listing:
 
     async def _keep(self) -> None:
         while True:
+            self._make(await asyncio.to_thread(self._gateway.listed))
+            self._made.set()
             await asyncio.sleep(REFRESH_SECONDS)
             await self._gateway.refresh()
-            self._make()
 
-    def _make(self) -> None:
-        named = self._gateway.listed()
+    def _make(self, named: Sequence[Listed]) -> None:
         rows = [
             {
                 "id": one.name,
@@ -50,12 +60,12 @@ class Listing:
             }
             for one in named
         ]
-        self.openai = msgspec.json.encode({"object": "list", "data": rows})
+        self._openai = msgspec.json.encode({"object": "list", "data": rows})
         others = [
             {"type": "model", "id": one.name, "display_name": one.name, "created_at": "1970-01-01T00:00:00Z"}
             for one in named
         ]
-        self.anthropic = msgspec.json.encode(
+        self._anthropic = msgspec.json.encode(
             {
                 "data": others,
                 "has_more": False,
