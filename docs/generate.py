@@ -113,19 +113,20 @@ def shown_default(field: Any) -> str:
 def commands() -> str:
     """The help of every command."""
     lines = ["# Commands", ""]
-    for name, command in walk(program, "pointsman"):
-        context = click.Context(command, info_name=name, max_content_width=96)
-        lines += [f"## `{name}`", "", "```text", command.get_help(context).rstrip(), "```", ""]
+    for context in walk(click.Context(program, info_name="pointsman", terminal_width=80, **program.context_settings)):
+        lines += [f"## `{context.command_path}`", "", "```text", context.get_help().rstrip(), "```", ""]
     return "\n".join(lines)
 
 
-def walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    yield name, command
+def walk(context: click.Context) -> Iterator[click.Context]:
+    """The contexts of a command and of all below it, each with its parent: options such as -h come from there."""
+    yield context
+    command = context.command
     if isinstance(command, click.Group):
-        for part in command.list_commands(click.Context(command)):
-            found = command.get_command(click.Context(command), part)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
             if found is not None:
-                yield from walk(found, f"{name} {part}")
+                yield from walk(click.Context(found, info_name=name, parent=context))
 
 
 def providers() -> str:
