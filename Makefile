@@ -7,7 +7,7 @@ PULL ?= --yes
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help ask install test check format docs clean
+.PHONY: help ask install test check format docs bench clean
 
 help:
 	@echo 'make ask PROMPT="…"   install, pull the local models, route, answer, show the bill'
@@ -31,6 +31,9 @@ check: $(VENV)/.tested-with
 format: $(VENV)/.tested-with
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/overhead.py
 
 docs: $(VENV)/.tested-with
 	$(BIN)/python docs/generate.py
