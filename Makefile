@@ -1,6 +1,8 @@
 # Two commands: `make ask PROMPT="…"` and `make test`. Neither needs a key, docker or root.
 PYTHON ?= python3
 PROMPT ?= Write a Python function that reverses a string.
+# A prompt is text: make must neither expand the `$` in it nor let the shell read it.
+override PROMPT := $(value PROMPT)
 export PROMPT
 # What is unofficial is named, with author, size and hash, before it is pulled. PULL=--official-only refuses it.
 PULL ?= --yes

@@ -293,3 +293,20 @@ def in_a_terminal(variables: dict[str, str], *arguments: str) -> str:
     os.close(ours)
     process.wait(30)
     return out.decode()
+
+
+def test_nothing_is_asked_that_cannot_be_recorded(run: Run, config: Path, upstream: ThreadingHTTPServer) -> None:
+    """A full or forbidden disk would let calls be paid that no ledger knows of."""
+    nowhere = config.parent / "a-file"
+    nowhere.write_text("in the way", "utf-8")
+    done = run("ask", "hello", "--model", "echo", "--config", str(config), POINTSMAN_HOME=str(nowhere / "home"))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert upstream.seen == []  # type: ignore[attr-defined]
+
+
+def test_without_a_standard_output_it_ends_without_a_traceback(variables: dict[str, str], config: Path) -> None:
+    """A job that closes what it does not read would fail in the middle of Python."""
+    command = 'exec "$0" -m pointsman ask hello --model echo >&-'
+    done = subprocess.run(["sh", "-c", command, sys.executable], env=variables, stderr=subprocess.PIPE, timeout=60)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == 0

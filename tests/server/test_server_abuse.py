@@ -227,6 +227,8 @@ def test_a_models_name_cannot_write_headers(server: Running, model: str, streami
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("local-only", "maybe"),
+        ("local-only", ""),
         ("priority", "fast"),
         ("budget-usd", "NaN"),
         ("budget-usd", "-1"),

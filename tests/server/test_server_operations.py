@@ -8,7 +8,10 @@ import http.client
 import json
 import os
 import re
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,3 +192,32 @@ def test_files_of_the_server_are_for_its_user_only(own: Running) -> None:
     assert len(private) > 3
     for path in private:
         assert os.stat(path).st_mode & 0o077 == 0, path
+
+
+def first_to_end(processes: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    for _ in range(600):
+        for process in processes:
+            if process.poll() is not None:
+                return process
+        time.sleep(0.05)
+    raise AssertionError("both still run")
+
+
+def test_of_two_servers_started_at_once_on_one_port_one_says_so(upstream: Upstream, tmp_path: Path) -> None:
+    """The other would claim to serve, and serve nobody."""
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    file = tmp_path / "config.yaml"
+    file.write_text(configured(upstream.url))
+    variables = {**os.environ, "POINTSMAN_HOME": str(tmp_path / "home")}
+    command = (sys.executable, "-m", "pointsman", "serve", "--json", "--port", str(port), "--config", str(file))
+    both = [subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    try:
+        refused = first_to_end(both)
+        said, _ = refused.communicate(timeout=10)
+        assert refused.returncode == 2 and b"cannot be used" in said
+        assert [one.poll() for one in both if one is not refused] == [None]
+    finally:
+        for one in both:
+            one.kill()
+            one.communicate()

@@ -36,6 +36,9 @@ COMMANDS: Mapping[str, str] = {
 
 
 def main() -> None:
+    # A program that was started without one of them (`>&-`) has None there.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # as long as the program
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows a question mark: no answer is lost for the sake of one.
         if isinstance(stream, io.TextIOWrapper):

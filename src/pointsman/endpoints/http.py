@@ -73,6 +73,8 @@ class HttpEndpoint:
         """As `__call__`, for an attempt that began at `started` (steady seconds): before a model was loaded, say."""
         body = self._encode(call)
         limit = self._timeouts.ttft if call.stream else self._timeouts.total
+        if call.needs.max_latency is not None:
+            limit = min(limit, call.needs.max_latency)
         try:
             with Deadline(limit):
                 incoming = await self._transport.send("POST", self._urls[call.stream], self._headers, body)

@@ -56,6 +56,8 @@ class Attempts:
         served = Served(model.name, model.endpoint, model.provider)
 
         async def attempt(call: Call) -> Reply:
+            # First, since nothing may be asked, and paid for, that could not be recorded.
+            self._ledger.start()
             at, started = self._clock.wall(), self._clock.steady()
             retry = call.tally.attempts
             call.tally.attempts += 1

@@ -66,7 +66,9 @@ class Ledger:
         return self._writer.damaged
 
     def start(self) -> None:
-        """Makes the journal and starts to drain; the first record does it else. Raises LedgerError."""
+        """Makes the journal and starts to drain, once; the first record does it else. Raises LedgerError."""
+        if self._journal is not None:
+            return
         with self._starting:
             if self._journal is None:
                 stem = f"{int(self._clock.wall())}-{os.getpid()}-{self._random_bytes(8).hex()}"

@@ -134,7 +134,7 @@ class Application:
         stated = request.bearer
         if not stated:
             raise Unauthenticated(
-                "This needs a key, in the header `x-api-key` or as a bearer token in `Authorization`. "
+                "This needs a key, in the header `x-api-key` or in `Authorization`. "
                 "`pointsman keys create NAME` makes one."
             )
         if self._own_key and hmac.compare_digest(stated.encode(), self._own_key):

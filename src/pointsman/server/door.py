@@ -196,11 +196,12 @@ def _needs(request: Request) -> Needs:
             max_cost=_budget(request),
             max_latency=_number(request, b"x-pointsman-max-latency"),
             min_quality=_number(request, b"x-pointsman-quality", most=1),
-            local_only=_text(request, b"x-pointsman-local-only").lower() in ("1", "true", "yes"),
+            local_only=_yes_or_no(request, b"x-pointsman-local-only"),
         )
     except (ValueError, ArithmeticError):
         raise InvalidCall(
-            "A number in an x-pointsman- header cannot be used: write it like 0.01 (quality goes from 0 to 1)."
+            "An x-pointsman- header cannot be read: numbers are written like 0.01 (quality goes from 0 to 1), and "
+            "local-only is true or false."
         ) from None
 
 
@@ -218,6 +219,16 @@ NEEDS_HEADERS = frozenset(
 def _text(request: Request, name: bytes) -> str:
     value = request.headers.get(name)
     return value.decode("latin-1")[:MAX_HEADER_TEXT] if value else ""
+
+
+def _yes_or_no(request: Request, name: bytes) -> bool:
+    """A word that is neither is refused: whoever sends this header cares."""
+    text = _text(request, name).strip().lower()
+    if text in ("true", "1", "yes", "on"):
+        return True
+    if text in ("false", "0", "no", "off") or name not in request.headers:
+        return False
+    raise ValueError(f"{text} is neither true nor false")
 
 
 def _budget(request: Request) -> Nanos | None:

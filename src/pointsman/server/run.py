@@ -20,6 +20,7 @@ from .app import Application
 
 KEEP_ALIVE_SECONDS = 75
 DRAIN_SECONDS = 60
+BACKLOG = 2048
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head, at most, beside those of its first packet."""
 WEAK_KEYS = frozenset({"sk-1234", "changeme", "password", "secret", "test", "admin", "master", "key"})
@@ -109,7 +110,9 @@ def _bind(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        # At once: two programs may bind one address, and only one of them may listen.
         listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise ConfigError(
