@@ -212,7 +212,7 @@ def test_a_budget_holds_for_a_named_model_too(run: Run, config: Path, upstream: 
     """Naming a model would switch off the budget, and the privacy."""
     assert run("ask", "hello", "--model", "echo", "--budget", "0.0000001").returncode == 3
     assert run("ask", "hello", "--model", "echo", "--local-only").returncode == 3
-    assert run("ask", "hello", "--model", "both", "--local-only").returncode == 2
+    assert run("ask", "hello", "--model", "both", "--local-only").returncode == 3
     assert upstream.seen == []  # type: ignore[attr-defined]
 
 
@@ -310,3 +310,10 @@ def test_without_a_standard_output_it_ends_without_a_traceback(variables: dict[s
     done = subprocess.run(["sh", "-c", command, sys.executable], env=variables, stderr=subprocess.PIPE, timeout=60)
     assert b"Traceback" not in done.stderr
     assert done.returncode == 0
+
+
+def test_a_pool_keeps_the_needs_of_a_call(run: Run, config: Path) -> None:
+    """A private prompt would leave the machine through a pool."""
+    done = run("ask", "hello", "--model", "both", "--local-only")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "must stay on this machine" in done.stderr

@@ -66,7 +66,15 @@ def test_the_kinds_are_those_that_ledgers_hold_already() -> None:
     assert {kind.kind for kind in real()} == {
         *("error", "config", "ledger", "call", "attempt"),
         *("invalid_call", "unauthenticated", "over_budget", "forbidden", "unknown_model", "call_too_large", "busy"),
-        *("no_candidate", "call_rejected", "context_too_long", "content_filtered", "key_rejected", "out_of_credit"),
+        *(
+            "no_candidate",
+            "unservable",
+            "call_rejected",
+            "context_too_long",
+            "content_filtered",
+            "key_rejected",
+            "out_of_credit",
+        ),
         *("model_gone", "rate_limited", "overloaded", "upstream_failed", "timeout", "unreachable", "broken_reply"),
     }
 

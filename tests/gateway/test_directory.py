@@ -109,3 +109,14 @@ async def test_a_simulated_model_answers_a_message_without_parts(tmp_path: Path)
     """A traceback in the one endpoint that is there to be tried."""
     async with gateway(tmp_path, "providers: {sim: {dialect: simulated}}\n" + NO_OLLAMA) as asked:
         assert (await (await asked.ask(Chat((Message("user", ()),)), model="sim/x")).read()).text
+
+
+async def test_a_call_that_asks_too_much_is_the_callers_to_change(tmp_path: Path) -> None:
+    """A client would try again and again what can never be served."""
+    more = NO_OLLAMA + "route: {candidates: [one]}\n"
+    async with asking(tmp_path, priced("one"), more) as (asked, _):
+        with pytest.raises(NoCandidate) as asked_too_much:
+            await asked.ask("Hi", budget="0.0000001")
+        with pytest.raises(NoCandidate) as private:
+            await asked.ask("Hi", local_only=True)
+    assert (asked_too_much.value.status, private.value.status) == (400, 503)

@@ -102,7 +102,7 @@ def ask(
     \b
     Examples:
       pointsman ask "Write a Python function that reverses a string."
-      git diff | pointsman ask "Write a commit message for this." --local-only
+      echo "I love trains." | pointsman ask "Positive or negative? One word." --local-only
       pointsman ask "Prove that there are infinitely many primes." --priority performance --budget 0.02
     """
     text = read_prompt(prompt)
@@ -139,18 +139,8 @@ async def _ask(gateway: Gateway, call: Call, *, explain: bool, as_json: bool) ->
 
 
 def _foresee(gateway: Gateway, call: Call) -> Decision | None:
-    """What the route will decide; None for a pool, which shares its calls out without deciding.
-
-    Raises UsageError where a need is stated that a pool would not keep.
-    """
-    if call.model not in gateway.config.pools:
-        return gateway.decide(call)
-    needs = call.needs
-    if needs.local_only or any(n is not None for n in (needs.max_cost, needs.max_latency, needs.min_quality)):
-        raise click.UsageError(
-            f"{call.model!r} is a pool, which keeps no needs: name a mode such as `auto`, whose candidates are models."
-        )
-    return None
+    """What the route will decide; None for a pool, which shares its calls out without deciding."""
+    return None if call.model in gateway.config.pools else gateway.decide(call)
 
 
 async def _what_is_waited_for(gateway: Gateway, call: Call, foreseen: Decision | None) -> str:

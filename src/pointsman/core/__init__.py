@@ -44,6 +44,7 @@ from .errors import (
     Unauthenticated,
     UnknownModel,
     Unreachable,
+    Unservable,
     UpstreamFailed,
     UpstreamTimeout,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "Unauthenticated",
     "UnknownModel",
     "Unreachable",
+    "Unservable",
     "UpstreamFailed",
     "UpstreamTimeout",
     "Usage",

@@ -11,7 +11,8 @@ PointsmanError
 │   ├── UnknownModel         404  no such model, pool or mode
 │   ├── CallTooLarge         413  the body is past the cap
 │   ├── Busy                 503  a bound of ours is full
-│   └── NoCandidate          503  every candidate was filtered out, each with its reason
+│   └── NoCandidate          503  nobody can serve the call now; each candidate with its reason
+│       └── Unservable       400  nobody here ever can: what the call asks for rules every candidate out
 └── AttemptError             one try at one endpoint failed
     ├── CallRejected         400  the upstream refuses this call: another endpoint would too
     │   ├── ContextTooLong   400  the prompt does not fit the context window
@@ -137,7 +138,10 @@ class Busy(CallError):
 
 
 class NoCandidate(CallError):
-    """Nothing is left that may serve the call. `reasons` maps each candidate to why it was filtered out."""
+    """Nothing is left that may serve the call. `reasons` maps each candidate to why it was filtered out.
+
+    It may be worth another try later, unlike `Unservable`.
+    """
 
     kind = "no_candidate"
     status = 503
@@ -146,6 +150,14 @@ class NoCandidate(CallError):
         self.reasons = dict(reasons or {})
         lines = "".join(f"\n  {name}: {why}" for name, why in self.reasons.items())
         super().__init__(message + lines)
+
+
+class Unservable(NoCandidate):
+    """The call asks for more context, other abilities, less money or time than any candidate has: trying again does
+    not help."""
+
+    kind = "unservable"
+    status = 400
 
 
 class AttemptError(PointsmanError):

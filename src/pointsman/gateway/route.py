@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from ..core import Ask, Call, Nanos, NoCandidate, Reply, Trace, Weighed
+from ..core import Ask, Call, Nanos, NoCandidate, Reply, Trace, Unservable, Weighed
 from ..routing import Candidate, Decision, Policy, RouteState, read_prompt
 from ..strategies import single
 
@@ -53,9 +53,10 @@ class Route:
     async def __call__(self, call: Call) -> Reply:
         """Raises NoCandidate, with each candidate's reason, when nothing is left."""
         call = self._with_defaults(call)
-        decision = self._decide(call, self._candidates())
+        candidates = self._candidates()
+        decision = self._decide(call, candidates)
         if not decision.plan:
-            raise NoCandidate(f"{decision.reason} What was asked and why each was left out:", decision.reasons)
+            raise _refusal(call, candidates, decision)
         plan = [self._ask_for(name) for name in decision.plan[:MOST_ATTEMPTS]]
         reply = await single(plan)(call.traced(_trace(decision, call.trace)))
         reply.decision_id = decision.id
@@ -87,6 +88,13 @@ def _stricter(theirs: N | None, ours: N | None) -> N | None:
     if theirs is None or ours is None:
         return ours if theirs is None else theirs
     return min(theirs, ours)
+
+
+def _refusal(call: Call, candidates: Sequence[Candidate], decision: Decision) -> NoCandidate:
+    """A candidate that cannot serve now may come back, and so may a model of this machine."""
+    here_to_stay = candidates and not any(candidate.unavailable for candidate in candidates)
+    kind = Unservable if here_to_stay and not call.needs.local_only else NoCandidate
+    return kind(f"{decision.reason} What was asked and why each was left out:", decision.reasons)
 
 
 def _trace(decision: Decision, outer: Trace) -> Trace:
