@@ -18,9 +18,9 @@ from ..endpoints.local import MODELS, LocalHost, installed
 from ..endpoints.simulated import Script, SimulatedEndpoint
 from ..gateway import Config, Environment, Gateway, as_chat, new_id, read_environment
 from ..gateway.config import read_config
-from ..gateway.gateway import REAL_CLOCK
 from ..gateway.roster import LOCAL
 from ..lab import Engine, compare, plain_line, plain_text
+from ..ledger import REAL_CLOCK
 from .failures import FAILED
 from .options import config_option
 

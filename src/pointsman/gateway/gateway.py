@@ -9,7 +9,6 @@ It is an Ask itself: `await gateway(call)`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +36,7 @@ from ..core import (
 )
 from ..endpoints.local import MODELS as LOCAL_MODELS
 from ..endpoints.local import installed
-from ..ledger import Entry, Ledger
+from ..ledger import REAL_CLOCK, Entry, Ledger
 from ..routing import Decision, Outcome, RouteState, learn
 from .attempts import Attempts
 from .config import read_config
@@ -48,7 +47,6 @@ from .environment import Environment, read_environment
 from .roster import Model, Roster
 from .specs import Config
 
-REAL_CLOCK = Clock(wall=time.time, steady=time.monotonic)
 MOST_OUTCOMES = 256
 REFERENCE_MODEL = "gpt-5.5"
 """By the list price of this model the ledger says what local and free answers would have cost."""
