@@ -15,6 +15,8 @@ from pointsman.core import (
     Caller,
     CallRejected,
     KeyRejected,
+    ManualClock,
+    Needs,
     NoCandidate,
     UnknownModel,
     Unreachable,
@@ -23,6 +25,7 @@ from pointsman.core import (
     Usage,
 )
 from pointsman.gateway import Gateway, as_chat
+from pointsman.ledger import MAX_FEATURES, Entry, Ledger
 
 SIMULATED = "providers: {sim: {dialect: simulated, deployment: local}}\n" + NO_OLLAMA
 
@@ -79,9 +82,44 @@ async def test_a_call_to_an_upstream_is_priced_and_recorded(tmp_path: Path, stre
         [entry] = entries(asked)
     assert (entry.status, entry.usage, entry.cost, entry.list_cost) == ("ok", Usage(10, output=5), 20_000, 20_000)
     assert (entry.model, entry.endpoint, entry.provider) == ("one", "mine/one", "mine")
-    assert entry.ttft is not None
-    assert 0 < entry.ttft <= entry.seconds
+    assert entry.ttft is None if not stream else 0 < (entry.ttft or 0) <= entry.seconds
     assert [headers["authorization"] for _, headers, _ in mine.seen] == ["Bearer sk-very-secret"]
+
+
+async def test_a_call_that_names_its_model_is_recorded_with_what_it_is(tmp_path: Path) -> None:
+    """Most traffic names its model: a report by task, and a replay, would know nothing of it."""
+    async with asking(tmp_path, priced("one")) as (asked, _):
+        await text_of(await asked.ask("Write a Python function that reverses a string.", model="one"))
+        [entry] = entries(asked)
+    assert (entry.task, entry.complexity) == ("coding", "simple")
+    assert 0 < len(entry.features) <= MAX_FEATURES
+    assert (entry.decision_id, entry.probability) == ("", None)
+
+
+async def test_a_new_process_knows_how_fast_models_were(tmp_path: Path) -> None:
+    """A limit on latency would let a model through that took minutes yesterday."""
+    clock = ManualClock(1_000_000)
+    with Ledger.open(tmp_path / "home", clock=clock.clock) as ledger:
+        for index in range(3):
+            usage = Usage(10, output=100)
+            ledger.record(
+                Entry(
+                    attempt_id=f"{index:032x}",
+                    call_id="1",
+                    at=clock.now,
+                    model="mine/slow",
+                    endpoint="mine/slow",
+                    provider="mine",
+                    status="ok",
+                    seconds=60,
+                    ttft=10,
+                    usage=usage,
+                )
+            )
+    async with asking(tmp_path) as (asked, _):
+        call = asked.call(as_chat("Hi"), model="mine/slow", needs=Needs(max_latency=5))
+        [candidate] = asked.decide(call).candidates
+    assert candidate.rejected == "takes about 2.1e+02 s, the limit is 5 s"
 
 
 async def test_the_cost_of_a_model_without_a_price_is_unknown(tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ class Ending(Struct, frozen=True):
     seconds: float
     """From the start of the attempt to its end."""
     ttft: float | None
-    """From the start of the attempt to its first content; None where none came."""
+    """From the start of the attempt to its first content; None where none came, or where it came whole: nobody saw
+    its first token."""
     usage: Usage | None
     error: AttemptError | None
     finish: Finish | None
@@ -130,6 +131,8 @@ class Ending(Struct, frozen=True):
     """Characters of text, reasoning and tool arguments that were passed on."""
     text: str = ""
     """The text that was passed on, where the reply was told to keep it."""
+    begun: bool = True
+    """False for an attempt that ended before there was a reply."""
 
 
 class Reply:
@@ -183,7 +186,7 @@ class Reply:
         self._source = source
         self._clock = clock
         self._started = started
-        self._ttft: float | None = clock.steady() - started
+        self._ttft = clock.steady() - started if answer is None else None
         self._hooks: list[Callable[[Ending], None]] = []
         self._usage: Usage | None = None
         self._finish: Finish | None = None
@@ -203,7 +206,7 @@ class Reply:
 
     @property
     def ttft(self) -> float | None:
-        """Seconds from the start of the attempt to its first content."""
+        """Seconds from the start of the attempt to its first content; None for an answer that came whole."""
         return self._ttft
 
     def on_end(self, hook: Callable[[Ending], None]) -> None:

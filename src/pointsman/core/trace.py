@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from .money import Nanos
 
@@ -34,6 +34,10 @@ class Trace(Struct, frozen=True):
     def probability_of(self, model: str) -> float | None:
         """With which `model` was the first choice; None without a decision."""
         return next((c.probability for c in self.candidates if c.model == model), None)
+
+    def read_as(self, task: str, complexity: str, features: bytes) -> Trace:
+        """The same reason, with what its prompt was found to be."""
+        return structs.replace(self, task=task, complexity=complexity, features=features)
 
 
 NO_TRACE = Trace()

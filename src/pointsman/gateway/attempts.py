@@ -20,11 +20,13 @@ from ..core import (
     Nanos,
     Reply,
     Served,
+    Trace,
     UpstreamTimeout,
     Usage,
 )
 from ..ledger import Body, Entry, Ledger
 from ..routing import Outcome, estimate_tokens
+from .readings import Readings
 from .roster import Model
 
 
@@ -48,6 +50,7 @@ class Attempts:
         self._learn = learn
         self._reference = reference
         self._keep_features = keep_features
+        self._readings = Readings(clock.steady)
         self.observers: list[Callable[[Entry], None]] = []
         """Called with every entry once it is recorded."""
 
@@ -61,9 +64,11 @@ class Attempts:
             at, started = self._clock.wall(), self._clock.steady()
             retry = call.tally.attempts
             call.tally.attempts += 1
+            reading = self._readings.begin(call)
 
             def ended(ending: Ending, by: Served = served) -> None:
-                self._record(call, model, by, at, retry, ending)
+                trace = reading.trace if reading is not None else call.trace
+                self._record(call, trace, model, by, at, retry, ending)
 
             try:
                 reply = await ask(call)
@@ -80,14 +85,14 @@ class Attempts:
 
         return attempt
 
-    def _record(self, call: Call, model: Model, served: Served, at: float, retry: int, ending: Ending) -> None:
-        failed = ending.ttft is None
-        usage = None if failed else _counted(call, ending)
+    def _record(
+        self, call: Call, trace: Trace, model: Model, served: Served, at: float, retry: int, ending: Ending
+    ) -> None:
+        usage = _counted(call, ending) if ending.begun else None
         price = model.quote.charged
         listed = self._reference() if model.deployment == "local" else model.quote.listed
-        paid = _cost_of_failure(ending, price) if failed else cost(usage, price) if usage else None
+        paid = cost(usage, price) if usage else _cost_of_failure(ending, price)
         call.tally.add(paid)
-        trace = call.trace
         attempt_id = self._new_id()
         if self._ledger.keep_bodies:
             self._ledger.record_body(Body(attempt_id, at, call.body or msgspec.json.encode(call.chat), ending.text))
@@ -98,7 +103,7 @@ class Attempts:
             model=served.model,
             endpoint=served.endpoint,
             provider=served.provider,
-            status="failed" if failed and ending.status == "broken" else ending.status,
+            status=ending.status if ending.begun or ending.status != "broken" else "failed",
             seconds=ending.seconds,
             ttft=ending.ttft,
             dialect=call.dialect,
@@ -139,7 +144,7 @@ class Attempts:
 
 def _failure(seconds: float, error: AttemptError | None) -> Ending:
     """The ending of an attempt that gave no reply: it failed, or without an error it was cancelled."""
-    return Ending("cancelled" if error is None else "broken", seconds, None, None, error, None, 0)
+    return Ending("cancelled" if error is None else "broken", seconds, None, None, error, None, 0, begun=False)
 
 
 def _counted(call: Call, ending: Ending) -> Usage:

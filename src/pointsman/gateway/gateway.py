@@ -26,6 +26,7 @@ from ..core import (
     Chat,
     Clock,
     InvalidCall,
+    LedgerError,
     Message,
     Nanos,
     Needs,
@@ -37,7 +38,7 @@ from ..core import (
 from ..endpoints.local import MODELS as LOCAL_MODELS
 from ..endpoints.local import installed
 from ..ledger import REAL_CLOCK, Entry, Ledger
-from ..routing import Decision, Outcome, RouteState, learn
+from ..routing import Decision, Outcome, RouteState, Seen, learn
 from .attempts import Attempts
 from .config import read_config
 from .connections import Connections
@@ -69,7 +70,7 @@ class Gateway:
         self.config = self.configuration.config
         self.clock = clock
         self.ledger = Ledger.open(self.environment.home, keep_bodies=self.config.ledger.bodies)
-        self._state = RouteState()
+        self._state: RouteState | None = None
         self._outcomes: list[Outcome] = []
         self.prices = PriceBook(shipped_catalog().providers, cache=self.environment.home / "cache")
         self.roster = Roster(self.config, shipped_catalog(), self.prices, self.environment, local=self._local_contexts)
@@ -213,6 +214,8 @@ class Gateway:
             self._learnt()
 
     def _learnt(self) -> RouteState:
+        if self._state is None:
+            self._state = _remembered(self.ledger)
         if self._outcomes:
             self._state, self._outcomes = learn(self._state, self._outcomes), []
         return self._state
@@ -224,6 +227,27 @@ class Gateway:
 def new_id() -> str:
     """A UUIDv7 as 32 hexadecimal digits: unique, and in order of time."""
     return uuid_utils.uuid7().hex
+
+
+def _remembered(ledger: Ledger) -> RouteState:
+    """What earlier processes saw. A ledger that cannot be read now is no reason not to serve."""
+    try:
+        speeds = ledger.queries.speeds()
+    except LedgerError:
+        return RouteState()
+    return RouteState(
+        seen={
+            speed.model: Seen(
+                calls=speed.attempts,
+                failed=speed.failed,
+                ttft=speed.ttft,
+                seconds=speed.seconds,
+                timed=speed.ok,
+                output_tokens=speed.output_tokens,
+            )
+            for speed in speeds
+        }
+    )
 
 
 def _dollars(text: str) -> Nanos:

@@ -4,7 +4,7 @@ from .entries import MAX_FEATURES, Body, Entry, Status
 from .export import csv_lines, jsonl
 from .keys import Key, KeyRing, Keys, Scope
 from .ledger import REAL_CLOCK, Ledger
-from .queries import By, CostRow, PerformanceRow, Queries, Spread, parse_since
+from .queries import By, CostRow, PerformanceRow, Queries, Speed, Spread, parse_since
 
 __all__ = [
     "MAX_FEATURES",
@@ -20,6 +20,7 @@ __all__ = [
     "PerformanceRow",
     "Queries",
     "Scope",
+    "Speed",
     "Spread",
     "Status",
     "csv_lines",

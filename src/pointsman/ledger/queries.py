@@ -65,6 +65,19 @@ class PerformanceRow(Struct, frozen=True):
     unknown_costs: int
 
 
+class Speed(Struct, frozen=True):
+    """Sums over attempts of one model; seconds. `ttft`, `seconds` and `output_tokens`: of those that were ok, where one
+    that came whole has no time to its first content."""
+
+    model: str
+    attempts: int
+    ok: int
+    failed: int
+    ttft: float
+    seconds: float
+    output_tokens: int
+
+
 class Queries:
     """Each query opens a connection of its own, so they may be asked from any thread. All raise LedgerError.
 
@@ -108,6 +121,13 @@ class Queries:
             )
             for model, requests, ok, cancelled, tokens, tokens_known, cost, unknown in rows
         ]
+
+    def speeds(self, latest: int = 2000) -> list[Speed]:
+        """How fast each model was, over the `latest` attempts. A ledger that is not there yet is not made."""
+        if not self._store.path.exists():
+            return []
+        with self._reading() as connection:
+            return [Speed(*row) for row in connection.execute(_SPEEDS, (latest,))]
 
     def recent(self, count: int = 50) -> list[Entry]:
         """The latest attempts, the newest first, each with its decision."""
@@ -163,7 +183,8 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 _PERIOD = "WHERE at >= ? AND at < ?"
 
-_OK = "count(*) FILTER (WHERE entries.status = (SELECT id FROM names WHERE text = 'ok'))"
+_IS_OK = "entries.status = (SELECT id FROM names WHERE text = 'ok')"
+_OK = f"count(*) FILTER (WHERE {_IS_OK})"
 _CANCELLED = "count(*) FILTER (WHERE entries.status = (SELECT id FROM names WHERE text = 'cancelled'))"
 _INPUT = "input + cache_read + cache_write + cache_write_1h"
 _OUTPUT = "output + reasoning"
@@ -177,10 +198,17 @@ SELECT coalesce(names.text, ''), count(*), {_OK}, {_CANCELLED}, coalesce(sum({_I
 FROM entries LEFT JOIN names ON names.id = entries.model {_PERIOD} GROUP BY 1 ORDER BY 1
 """
 
+_SPEEDS = f"""
+SELECT names.text, count(*), {_OK}, count(*) - {_OK} - {_CANCELLED},
+    coalesce(sum(ttft) FILTER (WHERE {_IS_OK}), 0), coalesce(sum(seconds) FILTER (WHERE {_IS_OK}), 0),
+    coalesce(sum({_OUTPUT}) FILTER (WHERE {_IS_OK}), 0)
+FROM (SELECT * FROM entries ORDER BY number DESC LIMIT ?) AS entries JOIN names ON names.id = entries.model GROUP BY 1
+"""
+
 _TIMES = (
     "SELECT coalesce(names.text, ''), {column} FROM entries LEFT JOIN names ON names.id = entries.model "
     + _PERIOD
-    + " AND {column} IS NOT NULL AND entries.status = (SELECT id FROM names WHERE text = 'ok')"
+    + f" AND {{column}} IS NOT NULL AND {_IS_OK}"
 )
 
 

@@ -101,7 +101,8 @@ class Seen(Struct, frozen=True):
     ttft: float = 0.0
     seconds: float = 0.0
     timed: int = 0
-    """Calls with a time to the first content."""
+    """Calls that ended well: `ttft`, `seconds` and `output_tokens` are sums over these. One that came whole adds all of
+    its time as time of writing."""
     output_tokens: int = 0
 
 
@@ -135,8 +136,8 @@ def learn(state: RouteState, outcomes: Sequence[Outcome]) -> RouteState:
             calls=before.calls + 1,
             failed=before.failed + (not outcome.ok),
             ttft=before.ttft + (outcome.ttft or 0.0),
-            seconds=before.seconds + (outcome.seconds if outcome.ttft is not None else 0.0),
-            timed=before.timed + (outcome.ttft is not None),
-            output_tokens=before.output_tokens + outcome.output_tokens,
+            seconds=before.seconds + (outcome.seconds if outcome.ok else 0.0),
+            timed=before.timed + outcome.ok,
+            output_tokens=before.output_tokens + (outcome.output_tokens if outcome.ok else 0),
         )
     return RouteState(version=state.version + 1, seen=seen)

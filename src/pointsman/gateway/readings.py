@@ -1,0 +1,70 @@
+"""What the prompts are of calls that name their model: nobody needs it to serve them, but replay and reports will.
+
+A reading takes some 100 µs. So it is taken while the upstream works, and of no more calls than leave the machine to
+the calls themselves: past that, entries bear no task, which says that nobody looked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ..core import Call, InvalidCall, Trace
+from ..routing import read_prompt
+
+MOST_A_SECOND = 200
+"""At most about 2 % of a core."""
+
+
+class Readings:
+    """Reads prompts beside the calls. `steady` gives seconds."""
+
+    def __init__(self, steady: Callable[[], float]) -> None:
+        self._steady = steady
+        self._second = 0
+        self._taken = 0
+
+    def begin(self, call: Call) -> Reading | None:
+        """A reading of this call, taken at the next pause of the running task; None where its trace says all, or where
+        too many are being taken."""
+        if call.trace.decision_id or call.op != "chat":
+            return None
+        second = int(self._steady())
+        if second != self._second:
+            self._second, self._taken = second, 0
+        if self._taken >= MOST_A_SECOND:
+            return None
+        self._taken += 1
+        reading = Reading(call)
+        asyncio.get_running_loop().call_soon(reading.take)
+        return reading
+
+
+class Reading:
+    """A trace to be."""
+
+    __slots__ = ("_call", "_trace")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._trace: Trace | None = None
+
+    @property
+    def trace(self) -> Trace:
+        """The call's own trace, with what its prompt is."""
+        self.take()
+        assert self._trace is not None, "it was just taken"
+        return self._trace
+
+    def take(self) -> None:
+        if self._trace is None:
+            self._trace = _read(self._call)
+
+
+def _read(call: Call) -> Trace:
+    """A prompt that we cannot read is passed on all the same: it is for the upstream to judge."""
+    try:
+        prompt = read_prompt(call.chat, call.task)
+    except InvalidCall:
+        return call.trace
+    return call.trace.read_as(prompt.task, prompt.complexity, prompt.encode())
