@@ -23,7 +23,7 @@ ask: $(VENV)/.installed
 install: $(VENV)/.installed
 
 test: $(VENV)/.tested-with check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.tested-with
 	$(BIN)/ruff format --check

@@ -36,15 +36,21 @@ CALL = json.dumps(
 ).encode()
 
 ECHO = f"""
-import uvicorn
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        return
-    await receive()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"{len(ANSWER)}")]
-    await send({{"type": "http.response.start", "status": 200, "headers": headers}})
-    await send({{"type": "http.response.body", "body": {ANSWER!r}}})
-uvicorn.run(app, port=PORT, loop="uvloop", http="httptools", log_level="critical", lifespan="off", ws="none")
+import asyncio, httptools, uvloop
+HEAD = b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: {len(ANSWER)}\\r\\n\\r\\n"
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.parser = transport, httptools.HttpRequestParser(self)
+    def data_received(self, data):
+        self.parser.feed_data(data)
+    def on_header(self, name, value):
+        pass
+    def on_message_complete(self):
+        self.transport.write(HEAD + {ANSWER!r})
+async def main():
+    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", PORT)
+    await server.serve_forever()
+uvloop.run(main())
 """
 
 
@@ -53,7 +59,7 @@ class Server:
 
     def __init__(self, name: str, command: list[str], port: int, key: str = "", home: Path | None = None) -> None:
         self.name, self.port = name, port
-        head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         self.request = f"{head}authorization: Bearer {key}\r\ncontent-length: {len(CALL)}\r\n\r\n".encode() + CALL
         self.micros: list[float] = []
         started = time.perf_counter()

@@ -12,6 +12,10 @@ from pointsman.endpoints.local import MODELS, LocalHost, plan, pull
 BOTH_MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "fault(number, behaviour): shows what a fault of docs/reliability.md comes to")
+
+
 @pytest.fixture(scope="session")
 def model_cache() -> Path:
     """A home that outlives the tests, with the two small models in it."""

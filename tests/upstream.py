@@ -21,8 +21,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
-Step = bytes | float | Literal["close", "reset", "hang"]
-"""Bytes to write; seconds to wait; close the connection; reset it; wait until the client leaves."""
+Step = bytes | float | Literal["close", "half-close", "reset", "hang"]
+"""Bytes to write; seconds to wait; close the connection, or only our side of it; reset it; wait until the client
+leaves."""
 Plan = Sequence[Step]
 
 JSON = {"content-type": "application/json"}
@@ -50,8 +51,10 @@ class Received:
 
     @property
     def model(self) -> str:
+        """Google's format has it in the path."""
+        _, _, in_path = self.path.partition("/models/")
         try:
-            return str(self.json.get("model", ""))
+            return str(self.json.get("model", "")) or in_path.partition(":")[0]
         except (ValueError, AttributeError):
             return ""
 
@@ -149,6 +152,8 @@ async def _play(plan: Plan, received: Received, reader: asyncio.StreamReader, wr
                 return False
         elif step == "close":
             return False
+        elif step == "half-close":
+            writer.write_eof()
         elif step == "reset":
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -302,3 +307,7 @@ def _block_events(index: int, block: Mapping[str, Any]) -> list[bytes]:
 
 def _halves(text: str) -> tuple[str, str]:
     return text[: len(text) // 2], text[len(text) // 2 :]
+
+
+SPOKEN = [head(200, SSE), *(chunk(event) for event in openai_events()[:3])]
+"""A stream that has begun to speak, and has not ended."""

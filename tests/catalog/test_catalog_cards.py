@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from pointsman.catalog import TASKS, ModelCard, Offer, ProviderRow, Rubric, read_catalog, shipped_catalog
+from pointsman.dialects import QUIRKS
 
 CATALOG = shipped_catalog()
 
@@ -217,6 +218,43 @@ def test_an_embedding_model_has_no_rubric_for_chat():
     assert CATALOG.find("whisper").rubric("audio").performance >= 8
 
 
+def test_every_stated_quirk_acts_in_the_dialect_of_its_provider():
+    """A row would promise what nothing does: calls would be refused all the same."""
+    for row in CATALOG.providers.values():
+        for quirk in row.quirks.union(*(each.quirks for each in row.model_quirks)):
+            assert row.dialect in QUIRKS[quirk].dialects, (row.name, quirk)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "quirks"),
+    [
+        ("openai/gpt-4.1", {"max_completion_tokens"}),
+        ("openai/gpt-5-chat-latest", {"max_completion_tokens"}),
+        ("openai/gpt-5.9", {"max_completion_tokens", "no_sampling", "no_minimal_effort"}),
+        ("anthropic/claude-3-5-haiku-latest", {"no_thinking", "no_effort"}),
+        ("anthropic/claude-3-7-sonnet-latest", {"no_effort"}),
+        ("anthropic/claude-opus-4-20250514", {"no_effort"}),
+        ("anthropic/claude-sonnet-4-5-20250929", {"no_effort"}),
+        ("anthropic/claude-opus-4-5-20251101", {"no_xhigh_effort"}),
+        ("anthropic/claude-opus-4-7", {"adaptive_thinking", "no_sampling", "no_disabled_thinking"}),
+        ("anthropic/claude-opus-5", {"adaptive_thinking", "no_sampling"}),
+        ("anthropic/claude-haiku-5-5", {"adaptive_thinking", "no_sampling", "no_disabled_thinking"}),
+        ("gemini/gemini-2.5-flash", {"thinking_budgets"}),
+        ("gemini/gemini-2.0-flash", {"no_thinking"}),
+        ("gemini/gemini-3.5-flash-lite", set()),
+        ("gemini/gemini-9-pro", {"no_minimal_effort"}),
+        ("xai/grok-4-1-fast-non-reasoning", {"no_effort"}),
+        ("xai/grok-4.20-0309-reasoning", {"no_effort", "no_penalties"}),
+        ("ollama/gpt-oss:20b", {"thinking_levels"}),
+        ("fireworks/anything", set()),
+    ],
+)
+def test_what_differs_by_model_is_known_by_its_name(endpoint, quirks):
+    """A model would be told how much to think in words that it refuses, be it old, or new and yet unknown."""
+    offer = CATALOG.offer(endpoint)
+    assert CATALOG.provider(offer.provider).quirks_of(offer.id) == quirks
+
+
 def test_a_users_own_rows_win():
     """A user could not correct what the catalogue says of a model or provider."""
     own_card = ModelCard(id="gpt-5-mini", name="Mine", vendor="me", rubrics={"coding": Rubric(9, 9)})
@@ -244,6 +282,15 @@ def test_a_slip_in_the_data_is_refused(tmp_path, models, complaint):
     (tmp_path / "models.toml").write_text(models)
     (tmp_path / "providers.toml").write_text("providers = []")
     with pytest.raises(msgspec.ValidationError, match=complaint):
+        read_catalog(tmp_path / "models.toml", tmp_path / "providers.toml")
+
+
+def test_a_misspelt_quirk_of_a_provider_is_refused(tmp_path):
+    """It would be passed over in silence."""
+    (tmp_path / "models.toml").write_text("models = []\n[specialists]")
+    row = '[[providers]]\nname = "x"\ndialect = "openai"\nbase_url = "http://127.0.0.1:9"\n'
+    (tmp_path / "providers.toml").write_text(f'{row}model_quirks = [{{ models = ["*"], quirks = ["no_efort"] }}]')
+    with pytest.raises(msgspec.ValidationError, match="no_efort"):
         read_catalog(tmp_path / "models.toml", tmp_path / "providers.toml")
 
 

@@ -1,7 +1,12 @@
 """What the tests of the command line share: an OpenAI-compatible provider on a loopback socket, and its key."""
 
 import json
+import os
+import pty
 import subprocess
+import sys
+import termios
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -70,3 +75,27 @@ class Upstream(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""
+
+
+def in_a_terminal(variables: dict[str, str], *arguments: str, columns: int = 80) -> str:
+    """What the program writes where both outputs are a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, columns))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pointsman", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env={"TERM": "xterm", **variables},
+    )
+    os.close(theirs)
+    out = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            out += os.read(ours, 4096)
+        except OSError:  # Linux's way to say that the other end is closed.
+            break
+    os.close(ours)
+    process.wait(30)
+    return out.decode()

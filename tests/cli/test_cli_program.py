@@ -17,6 +17,9 @@ SUBCOMMANDS = [
     ("ledger", "export"),
     ("ledger", "show"),
     ("ledger", "path"),
+    ("ledger", "verify"),
+    ("ledger", "backup"),
+    ("ledger", "restore"),
     ("keys", "create"),
     ("keys", "list"),
     ("keys", "revoke"),
@@ -30,7 +33,7 @@ def test_help_lists_every_command_and_exit_code(run: Run) -> None:
     """What nobody can find is not there."""
     out = run("--help").stdout
     assert all(f"  {name} " in out for name in COMMANDS)
-    assert all(f"  {code} " in out for code in (0, 1, 2, 3, 4, 130))
+    assert all(f"  {code} " in out for code in (0, 1, 2, 3, 4, 5, 130))
 
 
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
@@ -111,9 +114,63 @@ def test_a_configuration_that_is_not_there_is_a_usage_error(run: Run) -> None:
 def test_config_check_counts_what_it_read(run: Run, config: Path) -> None:
     """Nobody could tell whether the right file was checked."""
     out = run("config", "check").stdout
-    assert str(config) in out and "1 provider, 7 models, 1 pool and 1 mode" in out
+    assert str(config) in out and "1 provider, 7 models, 1 pool, 1 mode and 0 budgets of your own" in out
     counts = json.loads(run("config", "check", str(config), "--json").stdout)
-    assert counts == {"file": str(config), "providers": 1, "models": 7, "pools": 1, "modes": 1}
+    assert counts == {"file": str(config), "providers": 1, "models": 7, "pools": 1, "modes": 1, "budgets": 0}
+
+
+@pytest.mark.parametrize("key", ["changeme", "short", "{env: NOT_SET}"])
+def test_config_check_finds_what_serve_would_refuse(run: Run, tmp_path: Path, key: str) -> None:
+    """A configuration that was checked would keep the server from starting, on the machine that it was made for."""
+    file = tmp_path / "open.yaml"
+    file.write_text(f"server:\n  host: 0.0.0.0\n  key: {key}\n", "utf-8")
+    checked, served = run("config", "check", str(file)), run("serve", "--port", "0", "--config", str(file))
+    assert checked.returncode == served.returncode == 2
+    assert checked.stderr == served.stderr
+    assert f"{file}:3: `server.key`: " in checked.stderr and "changeme" not in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("yaml", "line", "told"),
+    [
+        ("budgets:\n  - {scope: server, usd: 5}\n  - {scope: key, usd: 5, timezone: Mars/Base}\n", 3, "'Mars/Base'"),
+        ("budgets:\n  - scope: server\n    usd: 5\n    who: ann\n", 4, "nobody's in particular"),
+        ("budgets:\n  - scope: serve\n    usd: 5\n", 2, "'server'"),
+        ("fallback:\n  premium: [gpt-5]\n  speed:\n    - gpt-5-mini\n    - gpt-5-mino\n", 5, "'gpt-5-mino'"),
+        ("pools: {a: {members: [gpt-5], balance: fastst}}\n", 1, "fastest"),
+        ("limits: {keys: {request_per_minute: 5}}\n", 1, "'requests_per_minute'"),
+        ("timeouts:\n  connect: 5\n  total: 0\n", 3, "total"),
+    ],
+)
+def test_config_check_finds_what_is_wrong_with_budgets_limits_and_fallbacks(
+    run: Run, tmp_path: Path, yaml: str, line: int, told: str
+) -> None:
+    """A budget that is not read as it was meant overspends; a fallback that is not there shows when it is needed."""
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml, "utf-8")
+    done = run("config", "check", str(file))
+    assert done.returncode == 2
+    assert f"{file}:{line}: " in done.stderr and told in done.stderr
+
+
+def test_a_weak_key_will_do_where_only_this_machine_listens(run: Run, tmp_path: Path) -> None:
+    """Trying things out would take a random key."""
+    file = tmp_path / "here.yaml"
+    file.write_text("server: {key: changeme}\n", "utf-8")
+    assert run("config", "check", str(file)).returncode == 0
+
+
+def test_a_dotenv_file_that_cannot_be_parsed_is_told_without_its_contents(run: Run, tmp_path: Path) -> None:
+    """A key would be missing and nobody would know why; or it would be printed. (`run` looks for the canary.)"""
+    (tmp_path / ".env").write_text(f'GOOD=1\n\nOTHER_KEY="{CANARY}\n', "utf-8")
+    for command in (("models", "ps"), ("config", "show"), ("ledger", "path")):
+        done = run(*command)
+        assert done.returncode == 0
+        assert f"warning: {tmp_path / '.env'}:3: " in done.stderr
+        assert "dotenv could not" not in done.stderr and "GOOD" not in done.stderr
+    (tmp_path / "needs.yaml").write_text("providers: {openai: {api_key: {env: OTHER_KEY}}}\n", "utf-8")
+    done = run("models", "--config", "needs.yaml")
+    assert done.returncode == 2 and "warning: " in done.stderr and "OTHER_KEY is not set" in done.stderr
 
 
 def test_config_show_masks_every_secret(run: Run, home: Path) -> None:
@@ -122,11 +179,13 @@ def test_config_show_masks_every_secret(run: Run, home: Path) -> None:
         "providers:\n"
         f'  a: {{base_url: "http://me:{CANARY}@127.0.0.1:1/v1?key={CANARY}", api_key: {CANARY}}}\n'
         f'  b: {{base_url: "http://127.0.0.1:1/v1", headers: {{x-secret: {CANARY}}}, api_key: {{env: MINE_KEY}}}}\n'
-        f"server: {{key: {CANARY}}}\n",
+        f"server: {{key: {CANARY}}}\n"
+        f'alerts: {{webhook: "http://me:{CANARY}@127.0.0.1:1/services/{CANARY}?token={CANARY}"}}\n',
         "utf-8",
     )
     out = run("config", "show").stdout
-    assert out.count("***") == 5
+    assert out.count("***") == 7
+    assert "webhook: http://***@127.0.0.1:1/***\n" in out
     assert "env: MINE_KEY" in out
     shown = json.loads(run("config", "show", "--json").stdout)
     assert shown["config"]["server"]["key"] == "***"

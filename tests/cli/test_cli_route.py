@@ -56,6 +56,24 @@ def test_a_mode_narrows_the_candidates(run: Run, config: Path) -> None:
     assert {candidate["model"] for candidate in route["candidates"]} == {"echo", "unpriced"}
 
 
+def test_a_pool_shows_its_members(run: Run, config: Path, upstream: ThreadingHTTPServer) -> None:
+    """Nobody could see who would get the calls to a pool, or why one of its members never does."""
+    done = run("route", "hello", "--model", "both", "--explain")
+    assert done.returncode == 0
+    assert done.stdout.startswith("→ both\nboth is a pool (p2c): each call goes to one of echo, unpriced.\n")
+    assert "score" not in done.stdout
+    assert "both is a pool" in run("ask", "hello", "--model", "both", "--explain").stderr
+    route = json.loads(run("route", "hello", "--model", "both", "--json").stdout)
+    assert (route["chosen"], route["policy"]) == ("both", "pool:p2c")
+    assert {candidate["model"]: candidate["score"] for candidate in route["candidates"]} == {
+        "echo": None,
+        "unpriced": None,
+    }
+    private = run("route", "hello", "--model", "both", "--local-only")
+    assert (private.returncode, private.stdout) == (3, "")
+    assert "echo is paid, and the call must stay on this machine" in private.stderr
+
+
 def test_no_candidate_is_printed_and_has_its_exit_code(run: Run) -> None:
     """A script would take silence for a choice."""
     done = run("route", "hello", "--json")

@@ -90,7 +90,7 @@ def test_a_total_is_unknown_while_a_part_of_it_is(costs: list[int | None]) -> No
     """A bill with an unknown part would look whole."""
     tally = Tally()
     for cost in costs:
-        tally.add(None if cost is None else Nanos(cost))
+        tally.add(None if cost is None else Nanos(cost), 1)
     assert tally.cost == sum(cost or 0 for cost in costs)
     assert tally.total == (None if None in costs else tally.cost)
 

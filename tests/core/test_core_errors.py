@@ -65,7 +65,16 @@ def test_the_kinds_are_those_that_ledgers_hold_already() -> None:
     """A renamed kind would split every report at the day of the update."""
     assert {kind.kind for kind in real()} == {
         *("error", "config", "ledger", "call", "attempt"),
-        *("invalid_call", "unauthenticated", "over_budget", "forbidden", "unknown_model", "call_too_large", "busy"),
+        *(
+            "invalid_call",
+            "unauthenticated",
+            "over_budget",
+            "forbidden",
+            "unknown_model",
+            "call_too_large",
+            "busy",
+            "over_limit",
+        ),
         *(
             "no_candidate",
             "unservable",

@@ -23,7 +23,7 @@ from pointsman.core import (
     ToolResult,
     ToolUse,
 )
-from pointsman.dialects import DIALECTS, Door
+from pointsman.dialects import DIALECTS, Door, Target
 
 DOORS = {name: dialect.door for name, dialect in DIALECTS.items() if dialect.door is not None}
 EACH_DOOR = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
@@ -130,17 +130,19 @@ def test_passing_changes_the_model_and_nothing_else() -> None:
     """cache_control, unknown fields or the exact digits of a number would be lost on the way to a caller's provider."""
     odd = b'{"model":"auto","x":1.50,"messages":[{"role":"user", "content":"h\\u00e9","cache_control":{"a":1e2}}]}'
     for name in ("openai", "anthropic"):
-        assert DIALECTS[name].pass_call(odd, "real", False) == odd.replace(b'"auto"', b'"real"')
-    assert DIALECTS["gemini"].pass_call(odd, "real", False) == odd
+        assert DIALECTS[name].pass_call(odd, Target("real"), False) == odd.replace(b'"auto"', b'"real"')
+    assert DIALECTS["gemini"].pass_call(odd, Target("real"), False) == odd
 
 
 def test_an_openai_stream_is_always_asked_for_its_usage() -> None:
     """Streams would be billed by estimates."""
     passed = DIALECTS["openai"].pass_call
-    found = json.loads(passed(body(stream=True, stream_options={"other": 1}), "m", True))
+    found = json.loads(passed(body(stream=True, stream_options={"other": 1}), Target("m"), True))
     assert found["stream_options"] == {"other": 1, "include_usage": True}
-    assert json.loads(passed(body(stream=True, stream_options=None), "m", True))["stream_options"]["include_usage"]
-    found = json.loads(passed(body(stream=True, stream_options={}), "m", False))
+    assert json.loads(passed(body(stream=True, stream_options=None), Target("m"), True))["stream_options"][
+        "include_usage"
+    ]
+    found = json.loads(passed(body(stream=True, stream_options={}), Target("m"), False))
     assert found["stream"] is False
     assert "stream_options" not in found
 
@@ -156,7 +158,7 @@ def test_thinking_that_anthropic_did_not_sign_is_left_out_of_what_passes() -> No
         {"role": "assistant", "content": [own, text]},
         {"role": "assistant", "content": [foreign]},
     ]
-    found = json.loads(DIALECTS["anthropic"].pass_call(body(messages=messages), "m", False))
+    found = json.loads(DIALECTS["anthropic"].pass_call(body(messages=messages), Target("m"), False))
     assert found["messages"] == [
         messages[0],
         {"role": "assistant", "content": [text]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -11,8 +12,9 @@ from collections.abc import AsyncIterator
 import pytest
 import uvloop
 
-from pointsman.core import BrokenReply, Unreachable, UpstreamTimeout
+from pointsman.core import BrokenReply, Busy, Unreachable, UpstreamTimeout
 from pointsman.endpoints.http1 import MAX_HEAD, Http1Transport
+from pointsman.endpoints.proxied import ProxiedTransport
 from upstream import Upstream, chunk, head, whole
 
 BODY = b'{"a": 1}'
@@ -77,6 +79,9 @@ async def test_a_reply_that_is_cut_at_any_byte_is_broken(
         b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"a" * (MAX_HEAD + 100_000),
+        b"HTTP/1.1 200 OK\r\n" + b"x: " + b"a" * MAX_HEAD + b"\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 103 Hints\r\nx: y\r\n\r\n" * 5000,
+        head() + chunk(BODY) + b"0\r\n" + b"x: y\r\n" * 50_000,
         b"HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nxx",
     ],
 )
@@ -127,6 +132,7 @@ async def test_connections_are_not_kept_where_that_is_switched_off(upstream: Ups
     assert len({received.connection for received in upstream.of("single")}) == 3
 
 
+@pytest.mark.fault(11, "A kept connection that was closed is replaced once, where nothing of a reply has come.")
 @pytest.mark.parametrize("how", ["close", "reset"])
 async def test_a_kept_connection_that_was_closed_costs_no_call(
     transport: Http1Transport, upstream: Upstream, how: str
@@ -138,6 +144,7 @@ async def test_a_kept_connection_that_was_closed_costs_no_call(
         await asyncio.sleep(pause)
 
 
+@pytest.mark.fault(11, "A call of whose reply anything has come is not sent again by the transport.")
 async def test_a_call_that_was_seen_is_not_sent_twice(transport: Http1Transport, upstream: Upstream) -> None:
     """One call would be billed twice."""
     upstream.plans["once"] = lambda received: [LENGTH] if len(upstream.of("once")) == 1 else [b"HTTP/1.1", "close"]
@@ -145,6 +152,51 @@ async def test_a_call_that_was_seen_is_not_sent_twice(transport: Http1Transport,
     with pytest.raises(BrokenReply):
         await ask(transport, upstream, "once")
     assert len(upstream.of("once")) == 2
+
+
+@pytest.mark.fault(11, "A fresh connection that fails in the same way is not replaced again.")
+async def test_a_dead_connection_is_replaced_once(transport: Http1Transport, upstream: Upstream) -> None:
+    """A server that dies of a call would be given it again and again."""
+    upstream.plans["deadly"] = lambda received: [LENGTH] if len(upstream.of("deadly")) == 1 else ["close"]
+    await ask(transport, upstream, "deadly")
+    with pytest.raises(BrokenReply):
+        await ask(transport, upstream, "deadly")
+    assert len(upstream.of("deadly")) == 3
+
+
+@pytest.mark.fault(13, "The other host is not asked, so it sees neither key nor prompt.")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(transport: Http1Transport, upstream: Upstream, status: int) -> None:
+    """Whoever can make a provider redirect would be sent the key."""
+    with Upstream() as other:
+        upstream.plans["moved"] = whole(b"", status, {"location": f"{other.url}/v1/x"})
+        for way in (transport, ProxiedTransport(connect_timeout=2, proxy=upstream.url)):
+            incoming = await way.send("POST", upstream.url, {"authorization": "Bearer key"}, b'{"model": "moved"}')
+            assert incoming.status == status
+            await incoming.close()
+            await way.close()
+        assert other.received == []
+
+
+@pytest.mark.fault(83, "A call for which no socket is left is refused as `busy`; no endpoint is blamed.")
+async def test_no_socket_left_is_our_trouble_and_not_the_upstream_s(
+    transport: Http1Transport, upstream: Upstream
+) -> None:
+    """Every endpoint would be taken for dead, one after the other."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as free:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free.fileno() + 1, most[1]))
+        try:
+            with pytest.raises(Busy):
+                await transport.send("POST", upstream.url, {}, b"{}")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+
+async def test_trailers_change_no_header(transport: Http1Transport, upstream: Upstream) -> None:
+    """What comes after the body could turn a reply that was read into another."""
+    upstream.plans["trailing"] = [head() + chunk(BODY) + b"0\r\ncontent-encoding: gzip\r\n\r\n"]
+    assert await ask(transport, upstream, "trailing") == (200, BODY)
 
 
 async def test_bytes_after_a_reply_spoil_the_connection_and_not_the_next_call(

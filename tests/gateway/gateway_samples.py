@@ -12,7 +12,7 @@ from pointsman.core import Answer, Broken, Delta, Reply
 from pointsman.gateway import Environment, Gateway
 from pointsman.ledger import Entry
 
-NO_OLLAMA = "local: {ollama: false}\n"
+NO_OLLAMA = "local: {ollama: false}\nretries: {rounds: 0}\n"
 MODEL_LIST = {"models": [{"name": "tiny:1b"}, {"name": "mistral:7b-instruct-q4_K_M"}]}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
@@ -46,6 +46,8 @@ class Upstream:
 
     async def _answer(self, path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection goes on."""
+        if path in ("/v1/models", "/hook"):
+            return await _whole(writer, 200, {"object": "list", "data": []})
         if path == "/api/tags":
             return await _whole(writer, 200, MODEL_LIST)
         asked = json.loads(body)
@@ -53,13 +55,18 @@ class Upstream:
         if model.startswith("status-"):
             status = int(model.removeprefix("status-"))
             return await _whole(writer, status, {"error": {"message": f"No: {status}."}})
+        if model == "too-long":
+            error = {"message": "This is longer than the maximum context length.", "code": "context_length_exceeded"}
+            return await _whole(writer, 400, {"error": error})
         if model == "silent":
             await asyncio.sleep(30)
             return False
         if not asked.get("stream"):
             message = {"role": "assistant", "content": f"I am {model}."}
             answer = {"id": "x", "model": model, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-            return await _whole(writer, 200, answer if model == "no-usage" else {**answer, "usage": USAGE})
+            used_up = "x-ratelimit-limit-requests: 2\r\nx-ratelimit-remaining-requests: 0\r\n"
+            more = used_up + "x-ratelimit-reset-requests: 55s\r\n" if model == "last-one" else ""
+            return await _whole(writer, 200, answer if model == "no-usage" else {**answer, "usage": USAGE}, more)
         return await self._stream(model, reader, writer)
 
     async def _stream(self, model: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -80,9 +87,9 @@ class Upstream:
         return False
 
 
-async def _whole(writer: asyncio.StreamWriter, status: int, content: object) -> bool:
+async def _whole(writer: asyncio.StreamWriter, status: int, content: object, more: str = "") -> bool:
     body = json.dumps(content).encode()
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{more}\r\n"
     writer.write(head.encode() + body)
     await writer.drain()
     return True

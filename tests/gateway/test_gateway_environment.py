@@ -66,6 +66,28 @@ def test_a_dotenv_file_of_rubbish_is_passed_over(tmp_path: Path, content: bytes)
     assert read_environment({"A": "1"}, directory=work, user_home=user).variables["A"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(b"A=1\nno line of any kind\n", 2), (b"\n\n# c\n\nKEY='open\nA=1\n", 5), (b"A=1\n\xff\n", 2), (b"A=1\n", None)],
+)
+def test_what_cannot_be_read_is_named_by_file_and_line_only(tmp_path: Path, content: bytes, line: int | None) -> None:
+    """A key would be missing without a word, or a secret stand in the warning."""
+    work, user = folders(tmp_path)
+    (work / ".env").write_bytes(content)
+    problems = read_environment({}, directory=work, user_home=user).problems
+    assert [problem.partition(": ")[0] for problem in problems] == ([f"{work / '.env'}:{line}"] if line else [])
+    told = "".join(problems).replace(str(work), "").replace("left open", "")
+    assert "open" not in told
+    assert "kind" not in told
+
+
+def test_one_file_that_is_both_is_read_once(tmp_path: Path) -> None:
+    """Whoever stands in his home would be told everything twice."""
+    work, _ = folders(tmp_path)
+    (work / ".env").write_text("rubbish of some kind\n")
+    assert len(read_environment({}, directory=work, user_home=work).problems) == 1
+
+
 def test_a_folder_called_dotenv_is_passed_over(tmp_path: Path) -> None:
     """A virtual environment of that name would stop everything."""
     work, user = folders(tmp_path)

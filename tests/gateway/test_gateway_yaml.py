@@ -169,6 +169,7 @@ def test_a_value_of_the_wrong_kind_is_told_with_what_is_needed(text: str, wanted
     assert wanted in message
 
 
+@pytest.mark.fault(100, "The tag is refused, with its line.")
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [
@@ -198,6 +199,7 @@ def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, line: int, pa
     assert len(message) < 400
 
 
+@pytest.mark.fault(99, "It is refused before it unfolds.")
 def test_aliases_that_unfold_to_millions_are_refused() -> None:
     """A file of a few lines would fill the memory."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
@@ -266,6 +268,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 URL = 'base_url: "http://127.0.0.1:9/v1"'
 
 
+@pytest.mark.fault(97, "Pools that lead back to themselves are refused, with the way.")
+@pytest.mark.fault(98, "It is refused with its line and the nearest name.")
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [
@@ -328,6 +332,7 @@ def test_a_mode_replaces_a_ready_one(tmp_path: Path) -> None:
     assert asked.decide(asked.call(as_chat("Hello!"))).policy == "objective:balanced"
 
 
+@pytest.mark.fault(101, "The configuration is refused; the message names the variable alone.")
 def test_a_missing_secret_names_only_its_variable(tmp_path: Path) -> None:
     """A key would stand in a log, or the user would not know which one is missing."""
     with pytest.raises(ConfigError) as refused:
@@ -337,6 +342,7 @@ def test_a_missing_secret_names_only_its_variable(tmp_path: Path) -> None:
     assert "sk-very-secret" not in str(refused.value)
 
 
+@pytest.mark.fault(104, "A key that was pasted badly is not shown either.")
 @pytest.mark.parametrize("key", ["sk-very\nsecret", "sk-very‑secret", "“sk-very-secret”"])
 def test_a_key_that_was_pasted_badly_is_refused_without_being_shown(tmp_path: Path, key: str) -> None:
     """Every call would fail, with the key in its traceback."""

@@ -12,13 +12,12 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from pointsman.core import Chat, Message, Nanos, Text, Usage
+from pointsman.core.plain import plain_line, plain_text
 from pointsman.lab import (
     Comparison,
     EngineResult,
     Failure,
     agreement,
-    plain_line,
-    plain_text,
     to_html,
     to_json,
     to_markdown,
@@ -98,6 +97,7 @@ def fenced(markdown: str) -> list[str]:
     return [token.content for token in tokens(markdown) if token.type == "fence"]
 
 
+@pytest.mark.fault(106, "It stays text in a report's Markdown.")
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_answers_stay_text_in_markdown(text: str) -> None:
     """A model could put links, images, headings or scripts into a report that somebody else opens."""
@@ -159,6 +159,7 @@ class Outline(HTMLParser):
             self.blocks[-1] += data
 
 
+@pytest.mark.fault(106, "It stays text in a report's HTML.")
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_answers_stay_text_in_html(text: str) -> None:
     """A model could run a script in the browser of whoever opens the report."""
@@ -169,6 +170,7 @@ def test_hostile_answers_stay_text_in_html(text: str) -> None:
     assert page.blocks.count("\n" + text.rstrip()) == 4
 
 
+@pytest.mark.fault(106, "The report forbids scripts, and loads nothing.")
 def test_the_html_loads_nothing_and_forbids_scripts() -> None:
     """A report that fetches something tells others that it was opened."""
     page = to_html(comparison("hi"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from ledger_samples import NOON, entry
 
 from pointsman.core import LedgerError
-from pointsman.ledger import Body, Ledger
+from pointsman.ledger import Body, Ledger, back_up
 
 
 def record(home: Path, count: str) -> None:
@@ -49,6 +49,16 @@ def record_in_little_room(home: Path, limit: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     _acknowledged(ledger)
     os._exit(0)
+
+
+def back_up_in_little_room(home: Path, file: str, limit: str) -> None:
+    """Files may grow to `limit` bytes only."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+    try:
+        back_up(Ledger.open(home), Path(file))
+    except LedgerError:
+        os._exit(0)
+    os._exit(1)
 
 
 def drain(home: Path, times: str) -> None:

@@ -53,6 +53,7 @@ def locked(tmp_path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@pytest.mark.fault(81, "No acknowledged attempt is lost or doubled.")
 def test_every_acknowledged_attempt_survives_kill_9(tmp_path: Path) -> None:
     """A crash would lose bills of calls that callers were served."""
     rng = Random(7)
@@ -94,6 +95,7 @@ def test_a_reader_sees_what_a_living_process_has_recorded(tmp_path: Path) -> Non
         process.communicate(timeout=30)
 
 
+@pytest.mark.fault(81, "A journal that was cut at any byte gives every whole record.")
 def test_a_journal_cut_at_any_byte_gives_every_whole_record(tmp_path: Path) -> None:
     """A torn last write would take the calls before it along."""
     acknowledged = finish(child("record_and_die", tmp_path, 3)).split()
@@ -137,6 +139,7 @@ def test_rubbish_in_place_of_a_journal_is_survived(tmp_path: Path) -> None:
         assert [found.attempt_id for found in ledger.queries.entries()] == ["a" * 32]
 
 
+@pytest.mark.fault(77, "Nothing is acknowledged that is not written; what was stays whole.")
 def test_a_full_disk_refuses_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     """A full disk would pass calls unrecorded, or garble the journal for good."""
     process = child("record_in_little_room", tmp_path, 10_000)
@@ -145,6 +148,7 @@ def test_a_full_disk_refuses_and_keeps_what_was_acknowledged(tmp_path: Path) -> 
     assert sorted(stored_ids(tmp_path)) == sorted(acknowledged)
 
 
+@pytest.mark.fault(78, "A home that cannot be written is told, with what to do.")
 def test_a_directory_that_cannot_be_written_is_refused_clearly(tmp_path: Path) -> None:
     """A server would start that records nothing."""
     (tmp_path / "file").write_text("not a directory")
@@ -156,6 +160,7 @@ def test_a_directory_that_cannot_be_written_is_refused_clearly(tmp_path: Path) -
     ledger.close()
 
 
+@pytest.mark.fault(79, "Calls are recorded in the journal, and stored when it is free.")
 def test_a_locked_database_delays_nothing_and_is_told(tmp_path: Path, locked: sqlite3.Connection) -> None:
     """A backup or a stray shell that holds the database would stop every call."""
     ledger = Ledger.open(tmp_path)
@@ -211,6 +216,7 @@ def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
     assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
 
 
+@pytest.mark.fault(109, "A prompt is on disk only when that was asked for (`ledger.bodies`).")
 @pytest.mark.parametrize("keep", ["keep", "drop"])
 def test_a_prompt_is_on_disk_only_when_asked_for(tmp_path: Path, keep: str) -> None:
     """Private prompts would be stored by default."""

@@ -32,6 +32,7 @@ def test_csv_reads_back_with_empty_cells_for_unknown() -> None:
     assert (row["cost_usd"], row["input_tokens"], row["stream"], row["tags"]) == ("", "7", "true", "")
 
 
+@pytest.mark.fault(107, "Such a cell begins with an apostrophe: it is text.")
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_csv_cells_are_never_formulas(start: str) -> None:
     """Who names himself =cmd|… would run commands on the machine of the one who opens the bill."""

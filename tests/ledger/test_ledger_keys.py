@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 from ledger_samples import NOON, child, entry, finish
 
-from pointsman.core import InvalidCall, LedgerError, ManualClock
-from pointsman.ledger import KeyRing, Ledger
+from pointsman.core import InvalidCall, LedgerError, ManualClock, Nanos
+from pointsman.ledger import Key, KeyRing, Ledger
+from pointsman.ledger.keys import MOST_A_MINUTE, MOST_PATTERNS
+from pointsman.ledger.migrations import MIGRATIONS
+from pointsman.ledger.store import Store
 
 
 @pytest.fixture
@@ -174,3 +183,107 @@ def test_scopes_that_there_are_not_are_refused(ledger: Ledger, scopes: list[str]
     """A misspelt scope would make a key that can do nothing, or be read as a wider one later."""
     with pytest.raises(InvalidCall, match="call, read, admin"):
         ledger.keys.create("mine", scopes=scopes)  # type: ignore[arg-type]
+
+
+RIGHTS: dict[str, Any] = {
+    "models": ("gpt-4o*", "fast"),
+    "requests_per_minute": 60,
+    "tokens_per_minute": MOST_A_MINUTE,
+    "budget": Nanos(5_000_000_000),
+    "budget_window": "day",
+    "user": "ann",
+}
+
+
+def test_the_rights_of_a_key_are_kept(ledger: Ledger, ring: KeyRing) -> None:
+    """A key that was made for one model and five dollars would be one for everything."""
+    text, made = ledger.keys.create("guest", scopes=("call",), expires=NOON + 9, **RIGHTS)
+    plain, free = ledger.keys.create("plain")
+    assert ring.verify(text) == made and ring.verify(plain) == free
+    assert {right: getattr(made, right) for right in RIGHTS} == RIGHTS
+    assert (free.models, free.requests_per_minute, free.tokens_per_minute, free.budget, free.user) == (
+        (),
+        None,
+        None,
+        None,
+        "",
+    )
+    assert ledger.keys.revoke(made.id).models == RIGHTS["models"]
+
+
+def test_keys_made_before_there_were_rights_work_as_they_did(tmp_path: Path, clock: ManualClock) -> None:
+    """An upgrade would lose the keys of everybody, or shut them out."""
+    scopes, digest = "call read", b"x" * 32
+    with closing(Store(tmp_path / "ledger.sqlite", migrations=MIGRATIONS[:2]).connect()) as old:
+        old.execute("INSERT INTO keys VALUES ('abcdefgh', 'old', ?, ?, 1.5, NULL, NULL)", (digest, scopes))
+    with Ledger.open(tmp_path, clock=clock.clock) as ledger:
+        assert ledger.keys.list() == [Key("abcdefgh", "old", 1.5, frozenset({"call", "read"}))]
+
+
+@given(
+    patterns=some.lists(some.text("ab*?[]!-/.", min_size=1, max_size=6), min_size=1, max_size=4),
+    model=some.text("ab-/.\n", max_size=6),
+)
+def test_a_pattern_means_what_it_means_in_a_shell(patterns: list[str], model: str) -> None:
+    """A pattern would let through what its writer did not mean."""
+    key = Key("abcdefgh", "a", 1.0, frozenset({"call"}), models=tuple(patterns))
+    assert key.may_name(model) == any(fnmatchcase(model, pattern) for pattern in patterns)
+
+
+def test_a_key_without_patterns_may_name_everything() -> None:
+    """Every key that there is would be shut out."""
+    key = Key("abcdefgh", "a", 1.0, frozenset({"call"}))
+    assert all(key.may_name(model) for model in ("", "auto", "x" * 10_000))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"models": ("",)},
+        {"models": ("a", " b")},
+        {"models": ("a\x1b[2J",)},
+        {"models": ("x" * 101,)},
+        {"models": tuple(f"m{number}" for number in range(MOST_PATTERNS + 1))},
+        {"requests_per_minute": 0},
+        {"requests_per_minute": -1},
+        {"tokens_per_minute": 0},
+        {"tokens_per_minute": MOST_A_MINUTE + 1},
+        {"budget": Nanos(-1)},
+        {"budget": Nanos(2**63)},
+        {"budget_window": "year"},
+        {"user": " "},
+        {"user": "a\nb"},
+    ],
+    ids=str,
+)
+def test_rights_that_mean_nothing_are_refused(ledger: Ledger, wrong: dict[str, Any]) -> None:
+    """A slip would make a key that can do nothing, or everything."""
+    with pytest.raises(InvalidCall) as refused:
+        ledger.keys.create("mine", **wrong)
+    assert refused.value.param == next(iter(wrong))
+    assert ledger.keys.list() == []
+
+
+@pytest.mark.fault(111, "In a key's name it is text.")
+def test_sql_in_what_a_key_is_made_of_is_only_text(ledger: Ledger, ring: KeyRing) -> None:
+    """A name could make a key wider, or throw the keys away."""
+    odd = "x', 'admin'); DROP TABLE keys; --"
+    text, made = ledger.keys.create(odd, scopes=("read",), user=odd, models=(odd, "']') --"))
+    assert ring.verify(text) == made and made.scopes == {"read"} and made.user == odd
+    for trick in ("' OR 1=1 --", "%", f"{made.id}' --", odd + "'"):
+        with pytest.raises(InvalidCall, match="no key"):
+            ledger.keys.revoke(trick)
+    assert ledger.keys.list() == [made]
+
+
+@pytest.mark.parametrize(
+    "damage", ["models = 'everything'", "models = '{}'", "scopes = 'call root'", "budget = 'x'", "budget_window = ''"]
+)
+def test_rights_that_cannot_be_read_let_nobody_in(tmp_path: Path, ledger: Ledger, ring: KeyRing, damage: str) -> None:
+    """A damaged row would be read as a key without bounds."""
+    text, _ = ledger.keys.create("guest", **RIGHTS)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
+        connection.execute(f"UPDATE keys SET {damage}")
+        connection.commit()
+    with pytest.raises(LedgerError, match="damaged"):
+        ring.verify(text)

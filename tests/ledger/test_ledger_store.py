@@ -46,12 +46,13 @@ def fail(connection: sqlite3.Connection) -> None:
     connection.execute("SELECT nonsense")
 
 
-@pytest.mark.parametrize("what", ["first", "more"])
+@pytest.mark.fault(87, "One migrates, the others wait for it.")
+@pytest.mark.parametrize("what", ["first", "budgets", "more"])
 def test_processes_that_start_at_once_migrate_once(tmp_path: Path, what: str) -> None:
     """Two workers that start after an upgrade would both change the schema, and one of them would fail."""
     path = tmp_path / "ledger.sqlite"
-    if what == "more":
-        Store(path).connect().close()
+    if what != "first":
+        Store(path, migrations=MIGRATIONS if what == "more" else MIGRATIONS[:1]).connect().close()
     started = [
         subprocess.Popen([sys.executable, "-c", MIGRATE, str(path), what], stderr=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -89,6 +90,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
         assert connection.execute("SELECT name FROM sqlite_schema WHERE name = 'half'").fetchone() is None
 
 
+@pytest.mark.fault(86, "It is refused with both versions, and left as it is.")
 def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     """A downgrade would write rows that the newer version cannot read."""
     path = tmp_path / "ledger.sqlite"
@@ -122,6 +124,7 @@ def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path, kind: str) -> Non
     assert path.read_bytes() == before
 
 
+@pytest.mark.fault(80, "It is told as damaged, with what to do.")
 def test_a_damaged_page_is_told_as_such(tmp_path: Path) -> None:
     """A traceback from SQLite would leave the user without a way out."""
     with Ledger.open(tmp_path) as ledger:
@@ -146,6 +149,19 @@ def test_rows_are_small(tmp_path: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = (tmp_path / "ledger.sqlite").stat().st_size / count
     assert size <= 500, f"{size:.0f} bytes a row"
+
+
+def test_what_entries_share_is_stored_once(tmp_path: Path) -> None:
+    """Every call would write the same two dozen words, and the calls would wait for it."""
+    with Ledger.open(tmp_path) as ledger:
+        for number in range(100):
+            ledger.record(
+                entry(user=f"user-{number}", session=f"session-{number}", status=("ok", "failed")[number % 2])
+            )
+        ledger.flush()
+        with closing(ledger.store.connect()) as connection:
+            found = connection.execute("SELECT model, status FROM contexts ORDER BY status").fetchall()
+    assert found == [("gpt-5-mini", "failed"), ("gpt-5-mini", "ok")]
 
 
 def test_opening_touches_no_file(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_nothing_to_choose_from_is_said() -> None:
     decision = decide([])
     assert (decision.plan, decision.probability) == ((), 0.0)
     assert "no model to choose from" in decision.reason
-    assert "None of 1 candidates may serve" in decide([candidate("a", unavailable="is gone")]).reason
+    assert "The one candidate may not serve" in decide([candidate("a", unavailable="is gone")]).reason
 
 
 AMOUNTS = some.none() | some.integers(0, 10**11)

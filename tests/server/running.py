@@ -37,9 +37,10 @@ modes:
   careful: {{candidates: [small, twin], priority: performance}}
   sealed: {{candidates: [small, twin], local_only: true}}
 route: {{candidates: [small, twin, opus]}}
+retries: {{rounds: 0}}
 ledger: {{bodies: {bodies}}}
 local: {{enabled: false}}
-server: {{max_body_mb: 1}}
+server: {{max_body_mb: 1, drain: {{grace: 0}}}}
 """
 
 

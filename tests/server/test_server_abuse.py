@@ -51,7 +51,7 @@ def raw(server: Running, data: bytes, *, wait: float = 10) -> bytes:
 
 
 def top(path: str, *lines: str, key: str = "", method: str = "POST") -> bytes:
-    stated = [f"{method} {path} HTTP/1.1", "host: here", "content-type: application/json"]
+    stated = [f"{method} {path} HTTP/1.1", "host: localhost", "content-type: application/json"]
     return "\r\n".join([*stated, *([f"authorization: Bearer {key}"] if key else []), *lines, "", ""]).encode()
 
 
@@ -65,6 +65,10 @@ def still_alive(server: Running) -> Iterator[None]:
     assert "Traceback" not in server.stderr
 
 
+@pytest.mark.fault(66, "400 in the caller's dialect; no upstream sees it.")
+@pytest.mark.fault(67, "400 in the caller's dialect; no upstream sees it.")
+@pytest.mark.fault(68, "400 in the caller's dialect; no upstream sees it.")
+@pytest.mark.fault(69, "400 in the caller's dialect, or left to the upstream whose dialect it is.")
 @pytest.mark.parametrize("path", DOORS)
 @pytest.mark.parametrize(
     "body",
@@ -125,12 +129,13 @@ def test_a_body_that_is_no_call_is_refused_in_the_callers_format(
 
 
 @pytest.mark.parametrize("path", DOORS)
-@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data"])
 def test_only_json_is_taken(server: Running, path: str, kind: str) -> None:
     """A page in a browser could make calls to a server on its own machine without asking."""
     assert post(server, path, call(), content_type=kind)[0] == 400
 
 
+@pytest.mark.fault(65, "413 before any of it is read, where its length is declared.")
 @pytest.mark.parametrize("path", DOORS)
 def test_a_body_past_the_cap_is_refused_before_it_is_sent(server: Running, path: str) -> None:
     """Anybody could fill the memory."""
@@ -138,6 +143,7 @@ def test_a_body_past_the_cap_is_refused_before_it_is_sent(server: Running, path:
     assert answer.startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.fault(65, "413 at the cap, where it is not.")
 @pytest.mark.parametrize("path", DOORS)
 def test_a_chunked_body_past_the_cap_is_refused_on_the_way(server: Running, path: str) -> None:
     """Without a declared length the cap would not hold."""
@@ -146,6 +152,7 @@ def test_a_chunked_body_past_the_cap_is_refused_on_the_way(server: Running, path
     assert answer.startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.fault(65, "A client that goes on sending reads the refusal.")
 def test_a_body_past_the_cap_reaches_a_real_client_as_such(server: Running) -> None:
     """The client would see a broken connection instead of the reason."""
     status, answer = post(server, DOORS[0], call(messages=[{"role": "user", "content": "x" * 2_000_000}]))
@@ -158,6 +165,7 @@ def test_no_key_no_reading(server: Running) -> None:
     assert answer.startswith(b"HTTP/1.1 401")
 
 
+@pytest.mark.fault(70, "400, and the connection is closed: what follows is not read as a request.")
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -211,6 +219,7 @@ def memory(server: Running) -> int:
         return int(file.read().split()[1]) * 4096
 
 
+@pytest.mark.fault(71, "No header comes of it.")
 @pytest.mark.parametrize(
     "model", ["mine/a\r\nx-evil: 1", "mine/a\nb", "mine/\x00", "mine/é\u2028☃", "mine/" + "a" * 9000]
 )
@@ -224,6 +233,7 @@ def test_a_models_name_cannot_write_headers(server: Running, model: str, streami
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+@pytest.mark.fault(69, "A need in a header that cannot be read is a 400.")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -281,6 +291,7 @@ def routes(server: Running) -> list[tuple[str, str]]:
     return sorted(application.routes)
 
 
+@pytest.mark.fault(110, "No header of a proxy replaces a key.")
 def test_every_route_but_the_open_ones_wants_a_good_key(server: Running, routes: list[tuple[str, str]]) -> None:
     """One forgotten check opens a door to everybody."""
     with Ledger.open(server.home) as ledger:
@@ -297,12 +308,12 @@ def test_every_route_but_the_open_ones_wants_a_good_key(server: Running, routes:
             assert get_status(server, path, key.encode().decode("latin-1"), method) == 401, (path, key)
         assert get_status(server, f"{path}?key={server.key}&api_key={server.key}", "", method) == 401
         for trick in (
-            "host: 127.0.0.1",
             "x-forwarded-for: 127.0.0.1",
             "x-original-url: /health",
             f"cookie: key={server.key}",
         ):
             assert get_status(server, path, "", method, trick) == 401, trick
+        assert get_status(server, path, server.key, method, "host: 127.0.0.1") == 400, "two hosts"
 
 
 def test_a_key_does_only_what_it_may(server: Running, routes: list[tuple[str, str]]) -> None:
@@ -326,6 +337,7 @@ def test_a_path_or_method_that_there_is_not_is_told(server: Running, routes: lis
             assert get_status(server, path, server.key, other) == 405
 
 
+@pytest.mark.fault(67, "Other clients are served meanwhile.")
 async def test_good_clients_do_not_notice_the_bad_ones(server: Running) -> None:
     """One abuser would slow everybody down."""
     stop = asyncio.Event()

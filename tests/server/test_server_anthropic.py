@@ -199,9 +199,9 @@ async def test_an_upstreams_error_arrives_as_the_clients_own_exception(
     expected: type[Exception],
 ) -> None:
     """Programs that handle Anthropic's exceptions would not recognise ours."""
-    upstream.plans["wrong"] = error(status, "no such luck", type=kind, headers={"retry-after": "7"})
+    upstream.plans[f"wrong-{status}"] = error(status, "no such luck", type=kind, headers={"retry-after": "7"})
     with pytest.raises(expected, match="no such luck") as caught:
-        await client.messages.create(**asked(model))
+        await client.messages.create(**asked(f"{model}-{status}"))
     assert caught.value.response.headers["retry-after"] == "7"
 
 

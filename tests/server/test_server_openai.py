@@ -247,9 +247,10 @@ async def test_an_upstreams_error_arrives_as_the_clients_own_exception(
     client: openai.AsyncOpenAI, upstream: Upstream, status: int, kind: str, expected: type[Exception], streaming: bool
 ) -> None:
     """Programs that handle OpenAI's exceptions would not recognise ours; our wrong key would look like theirs."""
-    upstream.plans["failing"] = error(status, "no such luck", type=kind)
+    name = f"failing-{status}-{streaming}"
+    upstream.plans[name] = error(status, "no such luck", type=kind)
     with pytest.raises(expected, match="no such luck"):
-        await client.chat.completions.create(**asked("mine/failing", stream=streaming))
+        await client.chat.completions.create(**asked(f"mine/{name}", stream=streaming))
 
 
 async def test_retry_after_is_passed_on_and_honoured(server: Running, upstream: Upstream) -> None:
@@ -275,6 +276,7 @@ async def test_a_wrong_key_is_an_authentication_error(server: Running) -> None:
             await client.models.list()
 
 
+@pytest.mark.fault(76, "404 with the nearest names.")
 async def test_an_unknown_model_is_not_found_and_the_nearest_is_named(client: openai.AsyncOpenAI) -> None:
     """A typo in a model's name would cost a search."""
     with pytest.raises(openai.NotFoundError, match="small"):

@@ -9,12 +9,11 @@ import time
 import pytest
 from running import Running
 
-from upstream import SSE, Upstream, chunk, head, openai_chunk, openai_events, stream
+from upstream import SPOKEN, SSE, Upstream, chunk, head, openai_chunk, openai_events, stream
 
 SOON = 1.0
 """Seconds. It takes some milliseconds; the machine of the tests may be busy."""
 
-SPOKEN = [head(200, SSE), *(chunk(event) for event in openai_events()[:3])]
 FIRST_WORD = openai_events()[1]
 
 
@@ -23,7 +22,7 @@ def call_bytes(server: Running, model: str, *, streaming: bool, path: str = "/v1
     body = json.dumps({"model": model, "max_tokens": 50, "messages": [message], "stream": streaming}).encode()
     lines = [
         f"POST {path} HTTP/1.1",
-        "host: here",
+        "host: localhost",
         f"authorization: Bearer {server.key}",
         "content-type: application/json",
         f"content-length: {len(body)}",
@@ -38,6 +37,7 @@ async def ask(server: Running, model: str, *, streaming: bool) -> tuple[asyncio.
     return reader, writer
 
 
+@pytest.mark.fault(72, "The upstream is closed within a second; the ledger says `cancelled`, with what was delivered.")
 @pytest.mark.parametrize(
     ("phase", "streaming", "plan"),
     [

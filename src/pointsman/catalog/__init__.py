@@ -16,7 +16,7 @@ from .cards import (
 from .contents import Catalog, Niche, read_catalog, shipped_catalog
 from .matrix import Measured, Row, Sort, parse_size, rows, select
 from .prices import Coverage, PriceBook, PricedModel, Quote
-from .providers import THIS_MACHINE, Deployment, DialectName, FreeTier, ProviderRow, Quirk
+from .providers import THIS_MACHINE, Deployment, DialectName, FreeTier, ModelQuirks, ProviderRow
 from .rates import FREE, LongPrompt, Price, Rates, cost
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Measured",
     "Modality",
     "ModelCard",
+    "ModelQuirks",
     "Niche",
     "Offer",
     "Price",
@@ -40,7 +41,6 @@ __all__ = [
     "PricedModel",
     "Profile",
     "ProviderRow",
-    "Quirk",
     "Quote",
     "Rates",
     "Row",

@@ -7,17 +7,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from ..dialects import Quirk
+
 Deployment = Literal["local", "free", "paid"]
 DialectName = Literal["openai", "anthropic", "gemini", "ollama"]
-
-Quirk = Literal["max_completion_tokens", "no_stream_options", "strict_fields", "no_message_names"]
-"""Where a provider departs from its dialect:
-
-- `max_completion_tokens`: newer models refuse `max_tokens` and want this name instead.
-- `no_stream_options`: `stream_options` is refused; usage comes unasked, in the stream's last chunk.
-- `strict_fields`: any field that it does not know, or not in that place, is refused with a 422.
-- `no_message_names`: `name` on a message is refused.
-"""
 
 
 class FreeTier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +27,17 @@ class FreeTier(Struct, frozen=True, forbid_unknown_fields=True):
         return any(fnmatchcase(model_id, pattern) for pattern in self.covers)
 
 
+class ModelQuirks(Struct, frozen=True, forbid_unknown_fields=True):
+    """How some of a provider's models depart from its dialect, beyond what all of them do."""
+
+    models: tuple[str, ...]
+    """Shell-style patterns of the provider's model ids, so that one which comes out tomorrow is covered too."""
+    quirks: frozenset[Quirk] = frozenset()
+
+    def covers(self, model_id: str) -> bool:
+        return any(fnmatchcase(model_id, pattern) for pattern in self.models)
+
+
 class ProviderRow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One provider. A user's own is a row too, made from three lines of configuration."""
 
@@ -48,12 +52,19 @@ class ProviderRow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """What its endpoints are unless the user says otherwise. 'free' holds for what the free tier covers."""
     free_tier: FreeTier | None = None
     quirks: frozenset[Quirk] = frozenset()
+    """How all of its models depart from its dialect."""
+    model_quirks: tuple[ModelQuirks, ...] = ()
+    """What else some of them do: the first that covers a model counts, and no other."""
     price_provider: str = ""
     """Its id in the price library; '' where the library does not have it."""
     discover: str = ""
     """For a server on this machine: the path, from the base URL's host, that answers when it is there."""
     console: str = ""
     """Where a person gets a key."""
+
+    def quirks_of(self, model_id: str) -> frozenset[Quirk]:
+        own = next((each.quirks for each in self.model_quirks if each.covers(model_id)), frozenset[Quirk]())
+        return self.quirks | own
 
     def deployment_of(self, model_id: str) -> Deployment:
         """As the row says, but for a model that its free tier does not cover: that one is paid."""

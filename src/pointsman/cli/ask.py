@@ -12,7 +12,9 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from ..core import Broken, Call, Caller, Finish, Nanos, Priority, Reply
+from ..core import AttemptError, Broken, Call, Caller, Finish, Nanos, Priority, Reply
+from ..core.plain import plain_text
+from ..core.replies import Gathered
 from ..endpoints.local import LocalHost
 from ..gateway import Gateway, as_chat
 from ..ledger import Entry
@@ -26,11 +28,13 @@ from .bill import (
     failures_line,
     usage_json,
 )
-from .candidates import no_candidate, show_candidates
-from .failures import FAILED
+from .candidates import Quality, asked_quality, foresee, no_candidate, show_candidates
+from .failures import FAILED, Failure, failure
+from .opening import open_gateway
 from .options import Number, config_option, json_option, needs_options, read_needs
 from .stdin import read_prompt
-from .terminal import Cleaner, plain, print_json, show_line
+from .terminal import Cleaner, print_json, show_line, width_of
+from .wrapping import Wrapper
 
 _DIM = "dim"
 _TICK_SECONDS = 0.5
@@ -49,6 +53,8 @@ class DecisionJson(Struct, frozen=True):
     complexity: str
     policy: str
     reason: str
+    quality_met: bool | None
+    """Whether the model has the quality that was asked for, as far as it is known; null where none was."""
     candidates: tuple[WeighedJson, ...]
 
 
@@ -56,9 +62,11 @@ class AnswerJson(Struct, frozen=True):
     """What `ask --json` prints."""
 
     text: str
+    """All that came, though it broke off."""
     model: str
     endpoint: str
-    finish: Finish
+    finish: Finish | None
+    """Null where it broke off."""
     usage: UsageJson | None
     cost: CostJson
     ttft_ms: float | None
@@ -67,6 +75,8 @@ class AnswerJson(Struct, frozen=True):
     call_id: str
     decision: DecisionJson | None
     """Null for a call that named its model."""
+    error: Failure | None
+    """What broke it off."""
 
 
 @click.command()
@@ -74,6 +84,7 @@ class AnswerJson(Struct, frozen=True):
 @needs_options
 @click.option("--system", default="", help="A system message to go before the prompt.")
 @click.option("--temperature", type=Number(0, 2), metavar="0..2", help="How freely the model may choose its words.")
+@click.option("--timeout", type=Number(0.1, 86_400), metavar="SECONDS", help="For all of it, whatever is tried again.")
 @click.option("--tag", "tags", multiple=True, help="A mark for the ledger; may be given many times.")
 @click.option("--explain", is_flag=True, help="Show the candidates first.")
 @json_option
@@ -90,6 +101,7 @@ def ask(
     task: str,
     system: str,
     temperature: float | None,
+    timeout: float | None,
     tags: tuple[str, ...],
     explain: bool,
     as_json: bool,
@@ -105,14 +117,15 @@ def ask(
       echo "I love trains." | pointsman ask "Positive or negative? One word." --local-only
       pointsman ask "Prove that there are infinitely many primes." --priority performance --budget 0.02
     """
-    text = read_prompt(prompt)
-    gateway = Gateway(config_file)
+    given = read_prompt(prompt)
+    gateway = open_gateway(config_file)
     call = gateway.call(
-        as_chat(text, system=system, max_tokens=max_tokens, temperature=temperature),
+        as_chat(given.text, system=system, max_tokens=max_tokens, temperature=temperature),
         model=model,
         needs=read_needs(priority, budget, max_latency, quality, local_only),
-        task=task,
+        task=given.task(gateway, model, task),
         caller=Caller(tags=tags),
+        timeout=timeout,
     )
     asyncio.run(_ask(gateway, call, explain=explain, as_json=as_json))
 
@@ -121,30 +134,32 @@ async def _ask(gateway: Gateway, call: Call, *, explain: bool, as_json: bool) ->
     entries: list[Entry] = []
     gateway.observe(entries.append)
     async with gateway:
-        foreseen = _foresee(gateway, call)
-        if explain and foreseen is not None:
+        foreseen = foresee(gateway, call)
+        if explain:
             show_candidates(foreseen, sys.stderr)
             show_line(foreseen.reason)
-        if foreseen is not None and not foreseen.plan:
-            raise no_candidate(foreseen, gateway.roster)
+        if not foreseen.plan and not _may_another_serve(gateway, call.model):
+            raise no_candidate(foreseen, gateway)
         started = time.monotonic()
-        async with _waiting(await _what_is_waited_for(gateway, call, foreseen)):
+        async with _waiting(await _what_is_waited_for(gateway, foreseen.chosen if foreseen.plan else call.model)):
             reply = await gateway(call)
         ttft = time.monotonic() - started
+        quality = Quality(asked_quality(gateway, call), foreseen.candidates)
         async with reply:
             if as_json:
-                await _print_object(call, reply, entries, foreseen, started, ttft)
+                await _print_object(call, reply, entries, foreseen, quality, started, ttft)
             else:
-                await _print_text(call, reply, entries, started, ttft)
+                await _print_text(call, reply, entries, quality, started, ttft)
 
 
-def _foresee(gateway: Gateway, call: Call) -> Decision | None:
-    """What the route will decide; None for a pool, which shares its calls out without deciding."""
-    return None if call.model in gateway.config.pools else gateway.decide(call)
+def _may_another_serve(gateway: Gateway, name: str) -> bool:
+    """Whether more is asked than what was foreseen: a pool's members that are out of order, and those that take over
+    from what a call names."""
+    config = gateway.config
+    return name in config.pools or (config.fallback.named and gateway.roster.find(name) is not None)
 
 
-async def _what_is_waited_for(gateway: Gateway, call: Call, foreseen: Decision | None) -> str:
-    name = foreseen.chosen if foreseen is not None else call.model
+async def _what_is_waited_for(gateway: Gateway, name: str) -> str:
     if not name.startswith("local/") or not sys.stderr.isatty():
         return f"asking {name}"
     status = await LocalHost(gateway.environment.home).status()
@@ -158,7 +173,7 @@ async def _waiting(what: str) -> AsyncIterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    counting = asyncio.create_task(_count(plain(what)))
+    counting = asyncio.create_task(_count(plain_text(what)))
     try:
         yield
     finally:
@@ -175,27 +190,32 @@ async def _count(what: str) -> None:
         await asyncio.sleep(_TICK_SECONDS)
 
 
-async def _print_text(call: Call, reply: Reply, entries: list[Entry], started: float, ttft: float) -> None:
+async def _print_text(
+    call: Call, reply: Reply, entries: list[Entry], quality: Quality, started: float, ttft: float
+) -> None:
     cleaner = Cleaner(for_terminal=sys.stdout.isatty())
+    wrapper = Wrapper(lambda: width_of(sys.stdout))
     finish: Finish | None = None
     error = None
-    last = ""
+    last, is_empty = "", True
     async for item in reply:
         if isinstance(item, Broken):
             error = item.error
             break
         finish = item.finish or finish
-        last = _write(cleaner.feed(item.text + item.refusal)) or last
-    last = _write(cleaner.end()) or last
+        shown = _write(wrapper.feed(cleaner.feed(item.text + item.refusal)))
+        last, is_empty = shown or last, is_empty and not shown.strip()
+    shown = _write(wrapper.feed(cleaner.end()) + wrapper.end())
+    last, is_empty = shown or last, is_empty and not shown.strip()
     if last and not last.endswith("\n"):
         _write("\n")
     if error is not None:
         show_line(f"broken: {error.message}", style="bold red")
-    elif not last.strip():
+    elif is_empty:
         show_line(f"{reply.served.model} wrote no text (it ended with: {finish or 'stop'}).", style="yellow")
     elif finish == "length":
         show_line("cut off: the model reached its limit of tokens.", style="yellow")
-    _print_bill(call, entries, started, ttft)
+    _print_bill(call, entries, quality, started, ttft)
     if error is not None:
         click.get_current_context().exit(FAILED)
 
@@ -206,8 +226,11 @@ def _write(text: str) -> str:
     return text
 
 
-def _print_bill(call: Call, entries: list[Entry], started: float, ttft: float) -> None:
+def _print_bill(call: Call, entries: list[Entry], quality: Quality, started: float, ttft: float) -> None:
     entry = entries[-1]
+    shortfall = quality.shortfall(entry.model)
+    if shortfall:
+        show_line(shortfall, style="yellow")
     failures = failures_line(entries)
     if failures:
         show_line(failures, style=_DIM)
@@ -216,35 +239,52 @@ def _print_bill(call: Call, entries: list[Entry], started: float, ttft: float) -
 
 
 async def _print_object(
-    call: Call, reply: Reply, entries: list[Entry], foreseen: Decision | None, started: float, ttft: float
+    call: Call,
+    reply: Reply,
+    entries: list[Entry],
+    foreseen: Decision,
+    quality: Quality,
+    started: float,
+    ttft: float,
 ) -> None:
-    answer = await reply.read()
+    gathered = Gathered()
+    error: AttemptError | None = None
+    async for item in reply:
+        if isinstance(item, Broken):
+            error = item.error
+            break
+        gathered.add(item)
+    answer = gathered.answer()
     entry = entries[-1]
     print_json(
         AnswerJson(
             text=answer.text or answer.refusal,
             model=entry.model,
             endpoint=entry.endpoint,
-            finish=answer.finish,
+            finish=None if error else answer.finish,
             usage=usage_json(entry.usage),
             cost=cost_json(entry, call.tally),
             ttft_ms=round(ttft * 1000, 1),
             seconds=round(time.monotonic() - started, 3),
             call_id=call.id,
-            decision=_decision_json(entry, entries, foreseen),
+            decision=_decision_json(entry, entries, foreseen, quality),
+            error=None if error is None else failure(error),
         )
     )
+    if error is not None:
+        click.get_current_context().exit(FAILED)
 
 
-def _decision_json(entry: Entry, entries: list[Entry], foreseen: Decision | None) -> DecisionJson | None:
+def _decision_json(entry: Entry, entries: list[Entry], foreseen: Decision, quality: Quality) -> DecisionJson | None:
     if not entry.decision_id:
         return None
-    reason = foreseen.reason if foreseen is not None and foreseen.chosen == entry.model else failures_line(entries)
+    chosen = foreseen.plan and foreseen.chosen == entry.model
     return DecisionJson(
         id=entry.decision_id,
         task=entry.task,
         complexity=entry.complexity,
         policy=entry.policy,
-        reason=reason,
+        reason=foreseen.reason if chosen else failures_line(entries),
+        quality_met=quality.is_met(entry.model),
         candidates=tuple(WeighedJson(c.model, c.score, c.probability, c.rejected or None) for c in entry.candidates),
     )

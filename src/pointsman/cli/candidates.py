@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from ..core import NoCandidate, show_usd, to_usd
-from ..gateway.roster import Roster
+from ..core import Call, NoCandidate, show_usd, to_usd
+from ..gateway import Gateway
 from ..routing import Considered, Decision
 from .terminal import Column, show_line, show_table
 
@@ -22,6 +22,61 @@ GROUPED_FROM = 3
 """So many models with one and the same reason share a line."""
 
 _KEY = re.compile(r"has no key: set (\w+)")
+_ACCOUNT = re.compile(r"^(The account .+?), of \S+,")
+"""All models of an account share its limits."""
+
+
+def foresee(gateway: Gateway, call: Call) -> Decision:
+    """What would be chosen for a call. A pool shares its calls out without weighing them: its members are the
+    candidates, without scores, and what is chosen is the pool."""
+    # What earlier processes were told, by a 429 say, holds for this one, too.
+    gateway.gates.refresh()
+    decision = gateway.decide(call)
+    pool = gateway.config.pools.get(call.model)
+    if pool is None:
+        return decision
+    members = tuple(structs.replace(one, score=None, probability=0.0) for one in decision.candidates)
+    ready = [one.model for one in members if not one.rejected]
+    what = f"{call.model} is a pool ({pool.balance})"
+    return structs.replace(
+        decision,
+        policy=f"pool:{pool.balance}",
+        plan=(call.model,) if ready else (),
+        candidates=members,
+        reason=f"{what}: each call goes to one of {', '.join(ready)}."
+        if ready
+        else f"{what}: none of its {len(members)} members may serve this call.",
+    )
+
+
+class Quality(Struct, frozen=True):
+    """The quality that was asked for, held against the candidates' own."""
+
+    asked: float | None
+    """0 to 1; None for a call that asked for none."""
+    candidates: tuple[Considered, ...]
+
+    def is_met(self, model: str) -> bool | None:
+        """None where none was asked for, or nobody knows what `model` has."""
+        found = self._of(model)
+        return None if found is None or self.asked is None else found >= self.asked
+
+    def shortfall(self, model: str) -> str:
+        """A line for people; '' for none."""
+        if self.is_met(model) is not False:
+            return ""
+        better = next((one.model for one in self.candidates if not one.rejected and self.is_met(one.model)), "")
+        others = f"{better} has {self._of(better):.2f}" if better else "no candidate reaches it"
+        return f"quality {self.asked:.2f} was asked for: {model} has {self._of(model):.2f}, {others}."
+
+    def _of(self, model: str) -> float | None:
+        return next((one.quality for one in self.candidates if one.model == model), None)
+
+
+def asked_quality(gateway: Gateway, call: Call) -> float | None:
+    """The caller's word, else that of the mode which he named."""
+    mode = gateway.config.modes.get(call.model)
+    return call.needs.min_quality if call.needs.min_quality is not None or mode is None else mode.min_quality
 
 
 class CandidateJson(Struct, frozen=True):
@@ -53,7 +108,10 @@ def show_candidates(decision: Decision, file: IO[str]) -> None:
     """The table of those that can serve, then why the others cannot."""
     serving = [candidate for candidate in decision.candidates if not candidate.rejected]
     if serving:
-        show_table(_COLUMNS, [_row(candidate) for candidate in serving], file=file)
+        # The members of a pool are not scored.
+        start = 0 if serving[0].score is not None else 1
+        rows = [(one.model, one.deployment, *_figures(one)[start:]) for one in serving]
+        show_table((*_NAMES, *_FIGURES[start:]), rows, file=file)
     lines = reasons(decision.candidates)
     if lines:
         show_line("Filtered out:", file=file)
@@ -70,32 +128,37 @@ def grouped_reasons(by_model: Mapping[str, str]) -> list[str]:
     """Model → reason, as lines; those that share a reason share a line."""
     models: dict[str, list[str]] = {}
     for model, reason in by_model.items():
-        models.setdefault(reason, []).append(model)
+        models.setdefault(_ACCOUNT.sub(r"\1", reason), []).append(model)
     return [line for reason, names in models.items() for line in _lines(reason, names)]
 
 
-def no_candidate(decision: Decision, roster: Roster) -> NoCandidate:
-    """The error for a decision with an empty plan: what to do where nothing is set up, else each one's reason."""
-    chosen_among_many = len(decision.candidates) != 1
-    if chosen_among_many and all(model.unavailable for model in roster.everyone()):
+def no_candidate(decision: Decision, gateway: Gateway) -> NoCandidate:
+    """The error for a decision with an empty plan: what to do where nothing is set up, else each one's reason, and when
+    the first of them may be back."""
+    if len(decision.candidates) != 1 and all(model.unavailable for model in gateway.roster.everyone()):
         return NoCandidate(NOTHING_SERVES)
-    return NoCandidate("\n  ".join([decision.reason, *reasons(decision.candidates)]))
+    closed = (gateway.gates.closed(one.model) for one in decision.candidates if one.rejected)
+    wait = min((gate.retry_after for gate in closed if gate and gate.retry_after), default=None)
+    error = NoCandidate(_why_nobody(decision, wait))
+    error.retry_after = wait
+    return error
 
 
-_COLUMNS = (
-    Column("model"),
-    Column("kind"),
-    Column("score", "right"),
-    Column("quality", "right"),
-    Column("cost", "right"),
-    Column("seconds", "right"),
-)
+def _why_nobody(decision: Decision, wait: float | None) -> str:
+    if len(decision.candidates) == 1:
+        (one,) = decision.candidates
+        reason = _ACCOUNT.sub(r"\1", one.rejected)
+        return f"{one.model} cannot serve this call: {reason if _is_sentence(reason) else f'it {reason}'}"
+    soon = [] if wait is None else [f"The first of them may serve again in {max(1, round(wait))} s."]
+    return "\n".join([decision.reason, *(f"  {line}" for line in reasons(decision.candidates)), *soon])
 
 
-def _row(candidate: Considered) -> tuple[str, ...]:
+_NAMES = (Column("model", wraps=True), Column("kind"))
+_FIGURES = tuple(Column(name, "right") for name in ("score", "quality", "cost", "seconds"))
+
+
+def _figures(candidate: Considered) -> tuple[str, ...]:
     return (
-        candidate.model,
-        candidate.deployment,
         "" if candidate.score is None else f"{candidate.score:.3f}",
         "unknown" if candidate.quality is None else f"{candidate.quality:.2f}",
         "unknown" if candidate.expected_cost is None else show_usd(candidate.expected_cost),
@@ -108,5 +171,11 @@ def _lines(reason: str, names: Sequence[str]) -> list[str]:
     if key:
         return [f"{len(names)} {'model needs' if len(names) == 1 else 'models need'} {key[1]}"]
     if len(names) < GROUPED_FROM:
-        return [f"{name} {reason}" for name in names]
+        return [f"{name}: {reason}" if _is_sentence(reason) else f"{name} {reason}" for name in names]
     return [f"{names[0]}, {names[1]} and {len(names) - 2} more: {reason}"]
+
+
+def _is_sentence(reason: str) -> bool:
+    """Not what follows a name: 'has no key' does, 'The account …' and 'mine/a has failed …' do not."""
+    first = reason.partition(" ")[0]
+    return first[:1].isupper() or "/" in first

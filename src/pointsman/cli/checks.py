@@ -9,49 +9,44 @@ import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
-
-from msgspec import Struct
 
 from ..core import AttemptError, ConfigError, LedgerError
 from ..dialects import DIALECTS
 from ..endpoints.local import MODELS, LocalHost, installed
 from ..gateway import Config, Environment, Gateway, Model, Provider, open_transport, read_environment
 from ..gateway.specs import FromEnv
-
-State = Literal["ok", "warning", "problem", "off"]
+from .check import Check, State
+from .terminal import count
+from .weak_points import weak_points
 
 PATIENCE = 3.0
 """Seconds to wait for a provider."""
 LITTLE_DISK = 1 << 30
 
 
-class Check(Struct, frozen=True):
-    name: str
-    state: State
-    found: str
-    advice: str = ""
-
-
 async def examine(config_file: Path | None, *, offline: bool) -> tuple[list[Check], bool]:
     """The checks, and whether anything can serve."""
     environment = read_environment()
     checks = [_python(), _home(environment.home)]
+    can_record = checks[-1].state != "problem"
+    checks += [Check(".env", "warning", problem) for problem in environment.problems]
     try:
         gateway = Gateway(config_file, environment=environment)
         checks.append(_config(gateway, config_file))
     except ConfigError as error:
         gateway = Gateway(Config(), environment=environment)
         checks.append(Check("configuration", "problem", error.message, "The rest is told as if there were none."))
-    checks.append(_ledger(gateway))
+    if can_record:
+        checks.append(_ledger(gateway))
     async with gateway:
         models = list(gateway.roster.everyone())
         checks += [_engine(), _local_models(environment.home), await _host(environment.home), _ollama(gateway, models)]
         providers = await _providers(gateway, models, offline=offline)
-    checks += providers
+        weak = list(weak_points(gateway, models, can_record=can_record))
+    checks += [*providers, *weak]
     broken = {check.name for check in providers if check.state == "problem"}
-    can_serve = any(not model.unavailable and model.provider not in broken for model in models)
-    checks.append(_verdict(models, can_serve))
+    can_serve = can_record and any(not model.unavailable and model.provider not in broken for model in models)
+    checks.append(_verdict(models, can_serve, can_record=can_record))
     return checks, can_serve
 
 
@@ -60,13 +55,26 @@ def _python() -> Check:
 
 
 def _home(home: Path) -> Check:
-    existing = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        return Check("home", "problem", f"{home} cannot be written", "Let POINTSMAN_HOME name a folder that can be.")
+    existing = next(folder for folder in (home, *home.absolute().parents) if os.path.lexists(folder))
+    why = ""
+    if not existing.is_dir():
+        why = f"{existing} is not a folder"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        why = f"{existing} is not yours to write to" if existing == home else f"{existing} lets you make nothing in it"
+    else:
+        locked = next((file for file in (home / "ledger.sqlite", home / "journal") if _is_locked(file)), None)
+        why = f"{locked} is not yours to write to" if locked else ""
+    if why:
+        advice = "Calls are not served unrecorded: make it writable, or let POINTSMAN_HOME name a folder that is."
+        return Check("home", "problem", f"{home} cannot be used: {why}", advice)
     free = shutil.disk_usage(existing).free
     state: State = "ok" if free > LITTLE_DISK else "warning"
     advice = "" if state == "ok" else "Free some: the local models take 0.6 GB."
     return Check("home", state, f"{home}, {free / 1e9:.1f} GB free", advice)
+
+
+def _is_locked(file: Path) -> bool:
+    return file.exists() and not os.access(file, os.W_OK)
 
 
 def _config(gateway: Gateway, stated: Path | None) -> Check:
@@ -74,11 +82,8 @@ def _config(gateway: Gateway, stated: Path | None) -> Check:
     file = stated or gateway.environment.config_file
     if file is None:
         return Check("configuration", "ok", "none, and none is needed")
-    return Check(
-        "configuration",
-        "ok",
-        f"{file}: {len(own.providers)} providers, {len(own.models)} models, {len(own.pools)} pools",
-    )
+    counts = ((own.providers, "provider"), (own.models, "model"), (own.pools, "pool"))
+    return Check("configuration", "ok", f"{file}: {', '.join(count(len(named), word) for named, word in counts)}")
 
 
 def _ledger(gateway: Gateway) -> Check:
@@ -89,16 +94,23 @@ def _ledger(gateway: Gateway) -> Check:
     except LedgerError as error:
         return Check("ledger", "problem", error.message)
     attempts = sum(row.attempts for row in rows)
-    found = f"{file}, {attempts:,} attempts, {file.stat().st_size / 1e6:.1f} MB"
+    found = f"{file}, {count(attempts, 'attempt')} recorded, {file.stat().st_size / 1e6:.1f} MB"
     if gateway.ledger.damaged:
         where = gateway.environment.home / "journal" / "damaged"
-        return Check("ledger", "warning", f"{found}; {gateway.ledger.damaged} damaged pieces", f"They lie in {where}.")
+        return Check(
+            "ledger", "warning", f"{found}; {count(gateway.ledger.damaged, 'damaged piece')}", f"Look in {where}."
+        )
     return Check("ledger", "ok", found)
 
 
 def _engine() -> Check:
     if find_spec("xllamacpp") is None:
-        return Check("engine", "warning", "xllamacpp is not installed", 'pip install "pointsman[local]"')
+        return Check(
+            "engine",
+            "warning",
+            "xllamacpp, which runs local models, is not installed",
+            'pip install "pointsman[local]"',
+        )
     return Check("engine", "ok", "xllamacpp, for local models")
 
 
@@ -107,26 +119,26 @@ def _local_models(home: Path) -> Check:
     wanted = [model.name for model in MODELS.values() if not model.on_request and model.name not in here]
     advice = f"pointsman models pull {' '.join(wanted)}" if wanted else ""
     if not here:
-        return Check("local models", "warning", "none is here", advice)
+        return Check("local models", "warning", "none pulled yet", advice)
     return Check("local models", "warning" if wanted else "ok", ", ".join(f"local/{name}" for name in here), advice)
 
 
 async def _host(home: Path) -> Check:
     status = await LocalHost(home).status()
     if status is None:
-        return Check("model host", "off", "does not run; the first call to a local model starts it")
+        return Check("model host", "off", "not running: the first call to a local model starts it")
     names = ", ".join(model.model for model in status.models) or "no model yet"
     return Check("model host", "ok", f"pid {status.pid}, runs {names}")
 
 
 def _ollama(gateway: Gateway, models: Sequence[Model]) -> Check:
     if not (gateway.config.local.ollama and gateway.config.local.enabled):
-        return Check("ollama", "off", "is not looked for (`local.ollama`)")
+        return Check("ollama", "off", "not looked for: the configuration says so (`local.ollama` or `local.enabled`)")
     served = [model.id for model in models if model.provider == "ollama" and not model.unavailable]
     url = gateway.roster.providers["ollama"].base_url
     if not served:
-        return Check("ollama", "off", f"no models at {url}")
-    return Check("ollama", "ok", f"{len(served)} models at {url}")
+        return Check("ollama", "off", f"none found at {url}")
+    return Check("ollama", "ok", f"{count(len(served), 'model')} at {url}")
 
 
 async def _providers(gateway: Gateway, models: Sequence[Model], *, offline: bool) -> list[Check]:
@@ -140,7 +152,7 @@ async def _providers(gateway: Gateway, models: Sequence[Model], *, offline: bool
         *(_provider(gateway.environment, provider, models, offline=offline) for provider in in_use)
     )
     without = [
-        Check(provider.name, "off", provider.unavailable.removeprefix("has no key: "), _where_to_get_a_key(provider))
+        Check(provider.name, "off", provider.unavailable.removeprefix("has "), _where_to_get_a_key(provider))
         for provider in gateway.roster.providers.values()
         if provider.unavailable
     ]
@@ -148,11 +160,12 @@ async def _providers(gateway: Gateway, models: Sequence[Model], *, offline: bool
 
 
 async def _provider(environment: Environment, provider: Provider, models: Sequence[Model], *, offline: bool) -> Check:
-    facts = [_key(environment, provider), _priced(provider, models)]
+    facts = [_key(environment, provider), *_priced(provider, models)]
+    advice = _free_tier(provider)
     if offline or provider.dialect == "simulated":
-        return Check(provider.name, "ok", ", ".join(facts))
-    state, found, advice = await _reach(provider)
-    return Check(provider.name, state, ", ".join([found, *facts]), advice)
+        return Check(provider.name, "ok", ", ".join(facts), advice)
+    state, found, remedy = await _reach(provider)
+    return Check(provider.name, state, f"{', '.join(facts)}; {found}", f"{remedy} {advice}".strip())
 
 
 def _key(environment: Environment, provider: Provider) -> str:
@@ -166,10 +179,27 @@ def _key(environment: Environment, provider: Provider) -> str:
     return f"key from {found[0]}" if found else "no key"
 
 
-def _priced(provider: Provider, models: Sequence[Model]) -> str:
+def _priced(provider: Provider, models: Sequence[Model]) -> list[str]:
     served = [model for model in models if model.provider == provider.name]
     priced = [model for model in served if model.quote.charged is not None]
-    return f"{len(priced)} of {len(served)} models priced"
+    if not served:
+        return ["no models"]
+    if len(priced) == len(served):
+        return [f"{count(len(served), 'model')}, {'priced' if len(served) == 1 else 'all priced'}"]
+    return [f"{count(len(served), 'model')}, {len(priced) or 'none'} priced"]
+
+
+def _free_tier(provider: Provider) -> str:
+    """A key says nothing about who pays; a paid account that is taken for a free one has its costs told as nothing."""
+    row = provider.row
+    if row is None or row.deployment != "free" or provider.spec.deployment is not None:
+        return ""
+    covered = [pattern for pattern in (row.free_tier.covers if row.free_tier else ()) if pattern != "*"]
+    what = f" for {', '.join(covered)}" if covered else ""
+    return (
+        f"Taken for a free tier{what}, whose calls count as $0. If this key is billed, state it: "
+        f"providers: {{{provider.name}: {{deployment: paid}}}}"
+    )
 
 
 async def _reach(provider: Provider) -> tuple[State, str, str]:
@@ -183,8 +213,8 @@ async def _reach(provider: Provider) -> tuple[State, str, str]:
             incoming = await transport.send("GET", url, headers, None)
             await incoming.close()
     except (AttemptError, TimeoutError) as error:
-        why = error.message if isinstance(error, AttemptError) else f"No answer in {PATIENCE:g} s."
-        return "problem", f"cannot be reached: {why}", "Check the network, or its `base_url`."
+        why = error.message.rstrip(".") if isinstance(error, AttemptError) else f"no answer in {PATIENCE:g} s"
+        return "problem", why, "Check the network, or its `base_url`."
     finally:
         await transport.close()
     if incoming.status in (401, 403):
@@ -200,10 +230,14 @@ def _where_to_get_a_key(provider: Provider) -> str:
     return provider.row.console
 
 
-def _verdict(models: Sequence[Model], can_serve: bool) -> Check:
+def _verdict(models: Sequence[Model], can_serve: bool, *, can_record: bool) -> Check:
     ready = sum(not model.unavailable for model in models)
     if can_serve:
-        return Check("verdict", "ok", f"{ready} of {len(models)} models can serve")
+        return Check("verdict", "ok", f"{ready} of {count(len(models), 'model')} can serve")
+    if not can_record:
+        return Check("verdict", "problem", "nothing can serve, since nothing can be recorded", "See `home` above.")
+    if ready:
+        return Check("verdict", "problem", "nothing can serve", "See the providers above, or pull a local model.")
     return Check(
         "verdict", "problem", "nothing can serve", "Pull a local model, set a provider's key, or start Ollama."
     )

@@ -17,6 +17,7 @@ from ..gateway import Gateway, Model, as_chat, new_id
 from ..lab import Comparison, Engine, to_html, to_json, to_markdown
 from ..lab import compare as compare_engines
 from .failures import FAILED, INTERRUPTED
+from .opening import open_gateway
 from .options import Number, config_option, json_option
 from .progress import showing_progress
 from .stdin import read_prompt
@@ -76,8 +77,8 @@ def compare(
         raise click.UsageError(f"--json and --format {report} contradict each other.")
     if output is not None and not output.absolute().parent.is_dir():
         raise click.UsageError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
-    text = read_prompt(prompt)
-    gateway = Gateway(config_file)
+    text = read_prompt(prompt).text
+    gateway = open_gateway(config_file)
     comparison = asyncio.run(
         _compare(
             gateway,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,11 +10,14 @@ import click
 import msgspec
 from msgspec import Struct, structs
 
-from ..gateway import Config, Environment, Gateway, read_environment
+from ..core.plain import plain_text
+from ..gateway import Config, Environment
 from ..gateway.config import read_config
 from ..gateway.specs import FromEnv, ProviderSpec
+from ..server.exposure import check_exposure
+from .opening import open_environment, open_gateway
 from .options import config_option, json_option
-from .terminal import plain, print_json
+from .terminal import count, print_json, show_line
 
 MASK = "***"
 
@@ -24,6 +28,7 @@ class CheckedJson(Struct, frozen=True):
     models: int
     pools: int
     modes: int
+    budgets: int
 
 
 class LookedForJson(Struct, frozen=True):
@@ -61,19 +66,27 @@ def check(file: Path | None, as_json: bool, config_file: Path | None) -> None:
       pointsman config check
       pointsman config check pointsman.yaml
     """
-    gateway = Gateway(file or config_file)
+    gateway = open_gateway(file or config_file)
+    check_exposure(gateway, gateway.config.server.host)
     read = file or config_file or gateway.environment.config_file
     own = gateway.config
     counts = CheckedJson(
-        None if read is None else str(read), len(own.providers), len(own.models), len(own.pools), len(own.modes)
+        None if read is None else str(read),
+        len(own.providers),
+        len(own.models),
+        len(own.pools),
+        len(own.modes),
+        len(own.budgets),
     )
     if as_json:
         print_json(counts)
         return
     where = f"{counts.file} is right" if counts.file else "There is no configuration file, and none is needed"
-    print(
-        f"{where}: {_count(counts.providers, 'provider')}, {_count(counts.models, 'model')}, "
-        f"{_count(counts.pools, 'pool')} and {_count(counts.modes, 'mode')} of your own."
+    show_line(
+        f"{where}: {count(counts.providers, 'provider')}, {count(counts.models, 'model')}, "
+        f"{count(counts.pools, 'pool')}, {count(counts.modes, 'mode')} and {count(counts.budgets, 'budget')} "
+        "of your own.",
+        file=sys.stdout,
     )
 
 
@@ -88,7 +101,7 @@ def show(as_json: bool, config_file: Path | None) -> None:
       pointsman config show
       pointsman config show --config pointsman.yaml --json
     """
-    environment = read_environment()
+    environment = open_environment()
     masked = mask(read_config(config_file, environment).config)
     files = looked_for(environment, config_file)
     if as_json:
@@ -98,7 +111,7 @@ def show(as_json: bool, config_file: Path | None) -> None:
 
     for file in files:
         state = "used" if file.used else "there, not used" if file.found else "not there"
-        print(f"# {file.what}: {plain(file.path)} ({state})")
+        print(f"# {file.what}: {plain_text(file.path)} ({state})")
     values = msgspec.to_builtins(masked, str_keys=True, order="deterministic")
     print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
 
@@ -122,7 +135,14 @@ def mask(own: Config) -> Config:
         own,
         providers={name: _masked_provider(spec) for name, spec in own.providers.items()},
         server=structs.replace(own.server, key=_masked(own.server.key)),
+        alerts=structs.replace(own.alerts, webhook=own.alerts.webhook and without_secrets(own.alerts.webhook)),
     )
+
+
+def without_secrets(webhook: str) -> str:
+    """Whoever knows the path of a webhook may post to it."""
+    parts = urlsplit(_without_login(webhook))
+    return urlunsplit(parts._replace(path=f"/{MASK}", query="", fragment=""))
 
 
 def _masked_provider(spec: ProviderSpec) -> ProviderSpec:
@@ -143,7 +163,3 @@ def _without_login(url: str) -> str:
     parts = urlsplit(url)
     login, at, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{MASK}@{host}" if at and login else host, query=parts.query and MASK))
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -11,10 +11,10 @@ import click
 from msgspec import Struct
 
 from ..core import Nanos, show_usd, to_usd
-from ..gateway import Gateway
 from ..ledger import By, CostRow, parse_since
+from .opening import open_gateway
 from .options import config_option, json_option
-from .terminal import Column, choices, print_json, show_line, show_table
+from .terminal import Column, choices, count, print_json, show_line, show_table
 
 
 class CostRowJson(Struct, frozen=True):
@@ -30,8 +30,10 @@ class CostRowJson(Struct, frozen=True):
     unknown_costs: int
     """Attempts whose cost nobody knows."""
     list_cost_usd: str
+    unknown_list_costs: int
+    """Attempts with a list price that nobody knows: then `list_cost_usd` is the least, too."""
     saved_usd: str | None
-    """The list price less the cost; null while a cost is unknown."""
+    """The list price less the cost; null while a part of either is unknown."""
 
 
 class CostReportJson(Struct, frozen=True):
@@ -58,7 +60,7 @@ def cost(by: By, since: str | None, until: str | None, as_json: bool, config_fil
     now = time.time()
     begin = None if since is None else parse_since(since, now)
     end = None if until is None else parse_since(until, now)
-    ledger = Gateway(config_file).ledger
+    ledger = open_gateway(config_file).ledger
     ledger.flush()
     rows = ledger.queries.cost(by, since=begin, until=end)
     # An attempt with two tags stands in two groups, but it has only one key.
@@ -73,7 +75,7 @@ def cost(by: By, since: str | None, until: str | None, as_json: bool, config_fil
 
 def total_of(rows: Sequence[CostRow]) -> CostRow:
     """The sum of groups that have no attempt in common."""
-    sums = CostRow("total", 0, 0, 0, 0, 0, Nanos(0), 0, Nanos(0))
+    sums = CostRow("total", 0, 0, 0, 0, 0, Nanos(0), 0, Nanos(0), 0)
     for row in rows:
         sums = CostRow(
             "total",
@@ -85,6 +87,7 @@ def total_of(rows: Sequence[CostRow]) -> CostRow:
             Nanos(sums.cost + row.cost),
             sums.unknown_costs + row.unknown_costs,
             Nanos(sums.list_cost + row.list_cost),
+            sums.unknown_list_costs + row.unknown_list_costs,
         )
     return sums
 
@@ -100,14 +103,15 @@ def _json(row: CostRow) -> CostRowJson:
         cost_usd=to_usd(row.cost),
         unknown_costs=row.unknown_costs,
         list_cost_usd=to_usd(row.list_cost),
-        saved_usd=None if row.unknown_costs else to_usd(row.list_cost - row.cost),
+        unknown_list_costs=row.unknown_list_costs,
+        saved_usd=None if row.unknown_costs or row.unknown_list_costs else to_usd(row.list_cost - row.cost),
     )
 
 
 def _show(by: By, rows: Sequence[CostRow], total: CostRow) -> None:
     show_table(
         (
-            Column(by),
+            Column(by, wraps=True),
             Column("calls", "right"),
             Column("attempts", "right"),
             Column("in", "right"),
@@ -118,14 +122,16 @@ def _show(by: By, rows: Sequence[CostRow], total: CostRow) -> None:
         [_cells(row) for row in (*rows, total)],
     )
     if total.unknown_costs:
-        attempts = "1 attempt" if total.unknown_costs == 1 else f"{total.unknown_costs} attempts"
-        show_line(
-            f"≥ {show_usd(total.cost)}: {attempts} with unknown cost. A `price` in the configuration makes it known.",
-            style="yellow",
-            file=sys.stdout,
-        )
+        least = _sum(total.cost, total.unknown_costs, total.attempts)
+        what = count(total.unknown_costs, "attempt")
+        advice = "A `price` in the configuration makes it known."
+        show_line(f"{least}: the cost of {what} is unknown. {advice}", style="yellow", file=sys.stdout)
     elif total.list_cost > total.cost:
-        show_line(f"saved {show_usd(total.list_cost - total.cost)} against list prices", file=sys.stdout)
+        least = "at least " if total.unknown_list_costs else ""
+        show_line(f"saved {least}{show_usd(total.list_cost - total.cost)} against list prices", file=sys.stdout)
+    if total.unknown_list_costs:
+        unlisted = count(total.unknown_list_costs, "attempt")
+        show_line(f"No list price is known for {unlisted}.", style="dim", file=sys.stdout)
 
 
 def _cells(row: CostRow) -> tuple[str, ...]:
@@ -135,6 +141,13 @@ def _cells(row: CostRow) -> tuple[str, ...]:
         f"{row.attempts:,}",
         f"{row.input_tokens:,}",
         f"{row.output_tokens:,}",
-        f"{'≥ ' if row.unknown_costs else ''}{show_usd(row.cost)}",
-        show_usd(row.list_cost),
+        _sum(row.cost, row.unknown_costs, row.attempts),
+        _sum(row.list_cost, row.unknown_list_costs, row.attempts),
     )
+
+
+def _sum(known: Nanos, unknown: int, attempts: int) -> str:
+    """Never '$0' for what nobody knows."""
+    if unknown == attempts:
+        return "unknown"
+    return f"≥ {show_usd(known)}" if unknown else show_usd(known)

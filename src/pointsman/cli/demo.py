@@ -14,15 +14,17 @@ import click
 from msgspec import structs
 
 from ..core import AttemptError, Broken, Call, Reply, Served, show_usd
+from ..core.plain import plain_line, plain_text
 from ..endpoints.local import MODELS, LocalHost, installed
 from ..endpoints.simulated import Script, SimulatedEndpoint
 from ..gateway import Config, Environment, Gateway, as_chat, new_id, read_environment
 from ..gateway.config import read_config
 from ..gateway.roster import LOCAL
-from ..lab import Engine, compare, plain_line, plain_text
+from ..lab import Engine, compare
 from ..ledger import REAL_CLOCK
 from .failures import FAILED
 from .options import config_option
+from .terminal import show_line
 
 ANSWERED = "Write a Python function that reverses a string."
 DISPUTED = "What is the capital of Australia? One word."
@@ -30,6 +32,8 @@ LONG = "Write a long story about an old railway pointsman and his last night at 
 PIECES_BEFORE_THE_KILL = 25
 _MOST_TOKENS = 600
 _MOST_LINES = 8
+_QUOTED = 4
+"""Columns before what a model wrote."""
 _TIMEOUT = 300.0
 _IDLE = 60.0
 """Seconds after which the demo's model host ends if the demo was killed and could not end it."""
@@ -212,5 +216,5 @@ def _did_not(why: str) -> bool:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    show_line(line, file=sys.stdout, hang=_QUOTED if line.startswith("  | ") else 0)
     sys.stdout.flush()

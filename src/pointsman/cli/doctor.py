@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from .checks import Check, State, examine
+from ..core.plain import plain_line
+from .check import Check, State
+from .checks import examine
 from .failures import FAILED
 from .options import config_option, json_option
-from .terminal import plain, print_json, show_line
+from .terminal import print_json, show_line
 
 MARKS: dict[State, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -54,13 +56,11 @@ def doctor(offline: bool, as_json: bool, config_file: Path | None) -> None:
 
 def _show(checks: Sequence[Check]) -> None:
     width = max(len(check.name) for check in checks)
+    hang = width + 4
     for check in checks:
         mark, style = MARKS[check.state]
         advice = f" · {check.advice}" if check.state == "off" and check.advice else ""
-        show_line(f"{mark} {check.name.ljust(width)}  {_one_line(check.found)}{advice}", style=style, file=sys.stdout)
+        found = f"{mark} {check.name.ljust(width)}  {plain_line(check.found)}{advice}"
+        show_line(found, style=style, file=sys.stdout, hang=hang)
         if check.advice and not advice:
-            show_line(f"  {' ' * width}  {_one_line(check.advice)}", file=sys.stdout)
-
-
-def _one_line(text: str) -> str:
-    return plain(" ".join(text.split()))
+            show_line(f"{' ' * hang}{plain_line(check.advice)}", file=sys.stdout, hang=hang)

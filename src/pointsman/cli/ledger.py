@@ -1,4 +1,4 @@
-"""`pointsman ledger`: the record of every attempt, exported or looked into."""
+"""`pointsman ledger`: the record of every attempt, looked into, exported, checked and backed up."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import IO
 
 import click
+import msgspec
 from msgspec import Struct
 
-from ..core import InvalidCall, show_usd
-from ..gateway import Gateway
+from ..core import Chat, InvalidCall, Message, Text, show_usd
+from ..core.plain import plain_text
 from ..ledger import Entry, Ledger, csv_lines, jsonl, parse_since
 from ..ledger.export import ExportedRow, exported
+from .ledger_care import backup, restore, verify
+from .opening import open_gateway
 from .options import config_option, json_option
-from .terminal import Column, print_json, show_line, show_table
+from .terminal import Column, print_json, show_line, show_table, width_of
+from .wrapping import Wrapper
 
 RECENT = 20
+WIDE_ENOUGH = 100
+"""Columns of a terminal that hold whole ids."""
+SHORTEST_ID = 12
+"""Characters: as many as hold the time in an id."""
 
 FORMATS: dict[str, Callable[[Iterable[Entry]], Iterator[str]]] = {"jsonl": jsonl, "csv": csv_lines}
 
@@ -31,20 +39,37 @@ class PathJson(Struct, frozen=True):
     bytes: int
 
 
-class EntriesJson(Struct, frozen=True):
+class BodyJson(Struct, frozen=True):
+    """What was asked and answered in one attempt, kept only with `ledger: {bodies: true}`."""
+
+    attempt_id: str
+    prompt: str
+    """As it was sent to us: JSON."""
+    answer: str
+
+
+class EntriesJson(Struct, frozen=True, omit_defaults=True):
     entries: tuple[ExportedRow, ...]
+    bodies: tuple[BodyJson, ...] = ()
+    """With an ID only."""
 
 
 @click.group()
 def ledger() -> None:
-    """Look into the record of every attempt, or export it.
+    """Look into the record of every attempt; check it, back it up.
 
     \b
     Examples:
       pointsman ledger show
       pointsman ledger export --format csv --since 7d --output week.csv
-      pointsman ledger path
+      pointsman ledger verify
+      pointsman ledger backup ledger.sqlite
     """
+
+
+ledger.add_command(verify)
+ledger.add_command(backup)
+ledger.add_command(restore)
 
 
 @ledger.command()
@@ -77,7 +102,9 @@ def export(form: str, since: str | None, until: str | None, output: Path | None,
 @json_option
 @config_option
 def show(attempt_or_call: str | None, as_json: bool, config_file: Path | None) -> None:
-    """Show an attempt, or every attempt of a call; without an ID the latest ones.
+    """Show an attempt, or every attempt of a call; without an ID the latest ones. The beginning of an ID will do.
+
+    Prompts and answers are shown where the configuration lets them be kept (`ledger: {bodies: true}`).
 
     \b
     Examples:
@@ -88,7 +115,8 @@ def show(attempt_or_call: str | None, as_json: bool, config_file: Path | None) -
     opened = _opened(config_file)
     found = opened.queries.recent(RECENT) if attempt_or_call is None else _find(opened, attempt_or_call)
     if as_json:
-        print_json(EntriesJson(tuple(exported(entry) for entry in found)))
+        bodies = () if attempt_or_call is None else _bodies(opened, found)
+        print_json(EntriesJson(tuple(exported(entry) for entry in found), bodies))
     elif attempt_or_call is None:
         _show_recent(found)
     else:
@@ -106,7 +134,7 @@ def path(as_json: bool, config_file: Path | None) -> None:
     Example:
       sqlite3 "$(pointsman ledger path)" "select count(*) from entries"
     """
-    file = Gateway(config_file).environment.home / "ledger.sqlite"
+    file = open_gateway(config_file).environment.home / "ledger.sqlite"
     if as_json:
         print_json(PathJson(str(file), file.exists(), file.stat().st_size if file.exists() else 0))
     else:
@@ -115,7 +143,7 @@ def path(as_json: bool, config_file: Path | None) -> None:
 
 def _opened(config_file: Path | None) -> Ledger:
     """With what other processes have recorded up to now."""
-    opened = Gateway(config_file).ledger
+    opened = open_gateway(config_file).ledger
     opened.flush()
     return opened
 
@@ -129,32 +157,40 @@ def _target(output: Path | None) -> Iterator[IO[str]]:
         yield file
 
 
-def _find(opened: Ledger, attempt_or_call: str) -> Sequence[Entry]:
-    attempt = opened.queries.get(attempt_or_call)
-    found = [attempt] if attempt else [e for e in opened.queries.entries() if e.call_id == attempt_or_call]
-    if not found:
-        raise InvalidCall(
-            f"The ledger has no attempt or call {attempt_or_call!r}. `pointsman ledger show` lists the latest.",
-            param="id",
-        )
-    return found
+def _find(opened: Ledger, wanted: str) -> Sequence[Entry]:
+    """One attempt, or those of one call, by an id or its beginning."""
+    found = opened.queries.find(wanted)
+    attempts = [entry for entry in found if entry.attempt_id.startswith(wanted)]
+    if len(attempts) == 1:
+        return attempts
+    if found and len({entry.call_id for entry in found}) == 1:
+        return found
+    problem = f"{len(found)} attempts or calls begin with" if found else "The ledger has no attempt or call"
+    raise InvalidCall(f"{problem} {wanted!r}. `pointsman ledger show` lists the latest.", param="id")
+
+
+def _bodies(opened: Ledger, entries: Sequence[Entry]) -> tuple[BodyJson, ...]:
+    found = (opened.queries.body(entry.attempt_id) for entry in entries)
+    return tuple(BodyJson(one.attempt_id, one.prompt.decode(errors="replace"), one.answer) for one in found if one)
 
 
 def _show_recent(entries: Sequence[Entry]) -> None:
     if not entries:
         show_line("Nothing was recorded yet.")
         return
+    width = width_of(sys.stdout)
+    length = None if width is None or width >= WIDE_ENOUGH else _enough([entry.attempt_id for entry in entries])
     show_table(
         (
             Column("attempt"),
             Column("time"),
             Column("model", wraps=True),
-            Column("status", wraps=True),
+            Column("status"),
             Column("cost", "right"),
         ),
         [
             (
-                entry.attempt_id,
+                entry.attempt_id[:length],
                 f"{datetime.fromtimestamp(entry.at):%m-%d %H:%M}",
                 entry.model,
                 entry.error or entry.status,
@@ -165,16 +201,22 @@ def _show_recent(entries: Sequence[Entry]) -> None:
     )
 
 
+def _enough(ids: Sequence[str]) -> int:
+    """Characters by which these ids can be told apart: `show` takes the beginning of one."""
+    return next((n for n in range(SHORTEST_ID, 32) if len({text[:n] for text in ids}) == len(set(ids))), 32)
+
+
 def _show_entry(entry: Entry, opened: Ledger) -> None:
     row = exported(entry)
-    fields = [name for name in row.__struct_fields__ if name != "candidates"]
+    fields = [name for name in row.__struct_fields__ if name not in ("candidates", "features")]
     values = [(name, getattr(row, name)) for name in fields]
     shown = [(name, _word(value)) for name, value in values if value not in ("", None, ())]
     show_table((Column("field"), Column("value", wraps=True)), shown)
     if row.candidates:
+        print()
         show_table(
             (
-                Column("candidate"),
+                Column("candidate", wraps=True),
                 Column("score", "right"),
                 Column("probability", "right"),
                 Column("rejected", wraps=True),
@@ -186,8 +228,28 @@ def _show_entry(entry: Entry, opened: Ledger) -> None:
         )
     body = opened.queries.body(entry.attempt_id)
     if body is not None:
-        show_line(f"prompt: {body.prompt.decode(errors='replace')}\nanswer: {body.answer}", file=sys.stdout)
+        wrapper = Wrapper(lambda: width_of(sys.stdout))
+        text = plain_text(f"\nprompt:\n{_readable(body.prompt)}\n\nanswer:\n{body.answer}\n")
+        print(wrapper.feed(text) + wrapper.end(), end="")
+
+
+def _readable(prompt: bytes) -> str:
+    """The messages of a prompt that came from here as text; the JSON of any other, indented."""
+    try:
+        return "\n".join(f"{one.role}: {_said(one)}" for one in msgspec.json.decode(prompt, type=Chat).messages)
+    except (msgspec.DecodeError, UnicodeError):
+        pass
+    try:
+        return msgspec.json.format(prompt, indent=2).decode(errors="replace")
+    except msgspec.DecodeError:
+        return prompt.decode(errors="replace")
+
+
+def _said(message: Message) -> str:
+    return "".join(part.text if isinstance(part, Text) else f"[{type(part).__name__}]" for part in message.parts)
 
 
 def _word(value: object) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, tuple) else f"{value:.4g}" if isinstance(value, float) else str(value)

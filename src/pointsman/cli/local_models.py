@@ -23,8 +23,8 @@ from ..endpoints.local import (
 )
 from ..endpoints.local import plan as plan_pull
 from ..endpoints.local import pull as pull_models
-from ..gateway import Gateway
 from .failures import FAILED
+from .opening import open_gateway
 from .options import config_option, json_option
 from .terminal import Column, print_json, show_line, show_table
 
@@ -60,7 +60,7 @@ def pull(names: tuple[str, ...], official_only: bool, yes: bool, config_file: Pa
       pointsman models pull qwen2.5-coder-1.5b
       pointsman models pull --official-only
     """
-    gateway = Gateway(config_file)
+    gateway = open_gateway(config_file)
     home = gateway.environment.home
     only = official_only or gateway.config.local.official_only
     plan = plan_pull(names, home, official_only=only)
@@ -87,7 +87,7 @@ def ps(as_json: bool, config_file: Path | None) -> None:
       pointsman models ps
       pointsman models ps --json
     """
-    status = asyncio.run(LocalHost(Gateway(config_file).environment.home).status())
+    status = asyncio.run(LocalHost(open_gateway(config_file).environment.home).status())
     if as_json:
         print_json(HostJson(False) if status is None else HostJson(True, status.pid, status.uptime, status.models))
     elif status is None:
@@ -95,7 +95,7 @@ def ps(as_json: bool, config_file: Path | None) -> None:
     else:
         show_table(
             (
-                Column("model"),
+                Column("model", wraps=True),
                 Column("pid", "right"),
                 Column("in use", "right"),
                 Column("memory", "right"),
@@ -124,7 +124,7 @@ def stop(config_file: Path | None) -> None:
     Example:
       pointsman models stop
     """
-    stopped = asyncio.run(LocalHost(Gateway(config_file).environment.home).stop())
+    stopped = asyncio.run(LocalHost(open_gateway(config_file).environment.home).stop())
     print("The model host was told to end." if stopped else "No model host runs.")
 
 

@@ -28,8 +28,9 @@ from ..gateway import Gateway, Model
 from ..ledger import Ledger
 from .candidates import grouped_reasons
 from .local_models import ps, pull, stop
+from .opening import open_gateway
 from .options import Task, Usd, config_option, json_option
-from .terminal import Column, choices, print_json, show_line, show_table
+from .terminal import Column, choices, count, print_json, show_line, show_table
 
 
 class MeasuredJson(Struct, frozen=True):
@@ -114,7 +115,7 @@ def models(
     """
     if context.invoked_subcommand is not None:
         return
-    gateway = Gateway(config_file)
+    gateway = open_gateway(config_file)
     if everything:
         _print_library(gateway, as_json=as_json)
         return
@@ -220,7 +221,7 @@ def _print_rows(rows: list[Row], roster: Mapping[str, Model], task: str | None) 
         show_line("No model fits. `pointsman models` without filters shows them all.")
         return
     columns = [
-        Column("model"),
+        Column("model", wraps=True),
         Column("kind"),
         Column("in", "right"),
         Column("out", "right"),
@@ -271,7 +272,7 @@ def _mark(mark: float | None) -> str:
 def _figures(measured: Measured) -> str:
     first = "" if measured.latency_ms is None else f"first word {measured.latency_ms / 1000:.2f} s · "
     share = "" if measured.success is None else f", {measured.success:.0%} ok"
-    return f"{first}{measured.calls} {'attempt' if measured.calls == 1 else 'attempts'}{share}"
+    return f"{first}{count(measured.calls, 'attempt')}{share}"
 
 
 def _print_library(gateway: Gateway, *, as_json: bool) -> None:
@@ -280,7 +281,7 @@ def _print_library(gateway: Gateway, *, as_json: bool) -> None:
         print_json(LibraryJson(tuple(library)))
         return
     show_table(
-        (Column("model"), Column("context", "right"), Column("in", "right"), Column("out", "right")),
+        (Column("model", wraps=True), Column("context", "right"), Column("in", "right"), Column("out", "right")),
         [
             (one.id, _size(one.context), one.input_usd_per_mtok or "?", one.output_usd_per_mtok or "?")
             for one in library

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..core.plain import plain_text
 from ..lab import Progress
-from .terminal import plain, show_line
+from .terminal import show_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,7 +77,7 @@ class _Board:
             runs = progress.stage in ("asked", "writing")
             seconds = progress.seconds + (time.monotonic() - told if runs else 0.0)
             table.add_row(
-                Text(plain(progress.engine)),
+                Text(plain_text(progress.engine)),
                 Text(_WORDS[progress.stage], _STYLES.get(progress.stage, "red")),
                 Text(f"{seconds:.1f} s"),
                 Text(f"{progress.tokens} tokens"),

@@ -12,13 +12,15 @@ import msgspec
 from msgspec import Struct
 
 from ..core import Call, ConfigError, InvalidCall, Nanos, Needs, Priority
+from ..core.plain import plain_text
 from ..gateway import Gateway, as_chat
 from ..routing import Decision
-from .candidates import CandidateJson, as_json, no_candidate, show_candidates
-from .failures import NO_CANDIDATE
+from .candidates import CandidateJson, as_json, foresee, no_candidate, show_candidates
+from .failures import NO_CANDIDATE, tell
+from .opening import open_gateway
 from .options import config_option, json_option, needs_options, read_needs
 from .stdin import read_prompt
-from .terminal import plain, print_json, show_line
+from .terminal import print_json, show_line
 
 
 class RouteJson(Struct, frozen=True, omit_defaults=True):
@@ -27,7 +29,7 @@ class RouteJson(Struct, frozen=True, omit_defaults=True):
     task: str
     complexity: str
     chosen: str | None
-    """Null when nothing is left."""
+    """Null when nothing is left; for a pool the pool, whose member is only chosen when it is called."""
     reason: str
     policy: str
     candidates: tuple[CandidateJson, ...]
@@ -74,21 +76,22 @@ def route(
     Examples:
       pointsman route "Translate this to German: good morning" --explain
       pointsman route "Prove Fermat's little theorem." --priority performance --json
+      pointsman route "hello" --model my-pool --explain
       pointsman route --batch prompts.txt --local-only
     """
     if batch is not None and prompt is not None:
         raise click.UsageError("Give a PROMPT or --batch FILE, not both.")
     needs = read_needs(priority, budget, max_latency, quality, local_only)
-    prompts = [read_prompt(prompt)] if batch is None else list(read_batch(batch))
-    gateway = Gateway(config_file)
-    if model in gateway.config.pools:
-        raise click.UsageError(f"{model!r} is a pool, which shares its calls out without deciding.")
+    given = read_prompt(prompt) if batch is None else None
+    prompts = [given.text] if given else list(read_batch(batch)) if batch else []
+    gateway = open_gateway(config_file)
+    task = given.task(gateway, model, task) if given else task
     decisions = asyncio.run(_decide(gateway, prompts, model=model, needs=needs, task=task, max_tokens=max_tokens))
     for text, decision in zip(prompts, decisions, strict=True):
         if as_json:
             print_json(_route_json(decision, "" if batch is None else text))
         elif batch is not None:
-            print(f"{decision.plan[0] if decision.plan else '-'}\t{decision.task}\t{plain(_first_line(text))}")
+            print(f"{decision.plan[0] if decision.plan else '-'}\t{decision.task}\t{plain_text(_first_line(text))}")
         else:
             _show(gateway, decision, explain=explain)
     if not all(decision.plan for decision in decisions):
@@ -124,17 +127,17 @@ async def _decide(
         return gateway.call(as_chat(text, max_tokens=max_tokens), model=model, needs=needs, task=task)
 
     async with gateway:
-        return [gateway.decide(call(text)) for text in prompts]
+        return [foresee(gateway, call(text)) for text in prompts]
 
 
 def _show(gateway: Gateway, decision: Decision, *, explain: bool) -> None:
     if decision.plan:
         show_line(f"→ {decision.chosen}", style="bold", file=sys.stdout)
-    show_line(decision.reason, file=sys.stdout)
+        show_line(decision.reason, file=sys.stdout)
     if explain:
         show_candidates(decision, sys.stdout)
     if not decision.plan:
-        show_line(f"pointsman: {no_candidate(decision, gateway.roster).message}")
+        tell(no_candidate(decision, gateway), as_json=False)
 
 
 def _first_line(text: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from ..gateway import Gateway
 from ..server.run import serve as serve_gateway
+from ..server.run import serve_with_workers
+from .opening import open_gateway
 from .options import config_option, json_option
 from .terminal import print_json
 
@@ -25,10 +26,20 @@ class ServingJson(Struct, frozen=True):
 @click.command()
 @click.option("--host", help="The address to listen at; 127.0.0.1 unless the configuration says otherwise.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="0 takes any free one; 8484 unless configured otherwise.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that serve; 1 unless configured otherwise.")
+@click.option("--inherited", type=int, hidden=True, help="The socket that a parent has bound.")
 @click.option("--quiet", is_flag=True, help="Print the URL, and a key that was made; no settings.")
 @json_option
 @config_option
-def serve(host: str | None, port: int | None, quiet: bool, as_json: bool, config_file: Path | None) -> None:
+def serve(
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    inherited: int | None,
+    quiet: bool,
+    as_json: bool,
+    config_file: Path | None,
+) -> None:
     """Serve the OpenAI and Anthropic APIs on this machine, until told to stop. A page at / shows each decision.
 
     \b
@@ -37,8 +48,9 @@ def serve(host: str | None, port: int | None, quiet: bool, as_json: bool, config
       pointsman serve --port 0 --json
       pointsman serve --host 0.0.0.0 --config pointsman.yaml
     """
-    gateway = Gateway(config_file)
+    gateway = open_gateway(config_file, workers=workers)
     own = gateway.config.server
+    at, through = own.host if host is None else host, own.port if port is None else port
 
     def announce(url: str, key: str) -> None:
         if as_json:
@@ -48,13 +60,20 @@ def serve(host: str | None, port: int | None, quiet: bool, as_json: bool, config
             print(_about_key(key, has_own=own.key is not None))
             if not quiet:
                 print(settings(reachable(url), key or NO_KEY))
-                print("Ctrl-C stops it.")
+                print(f"Each decision is shown at {reachable(url)}/ in a browser. Ctrl-C stops it.")
         # A parent process reads this through a pipe, while we go on.
         sys.stdout.flush()
 
-    serve_gateway(
-        gateway, host=own.host if host is None else host, port=own.port if port is None else port, announce=announce
-    )
+    if own.workers == 1 or inherited is not None:
+        serve_gateway(gateway, host=at, port=through, announce=announce, inherited=inherited)
+        return
+
+    def command(descriptor: int) -> list[str]:
+        given = ["--config", str(config_file)] if config_file is not None else []
+        worker = ["--host", at, "--workers", str(own.workers), "--inherited", str(descriptor), "--json", *given]
+        return [sys.executable, "-m", "pointsman", "serve", *worker]
+
+    serve_with_workers(gateway, host=at, port=through, announce=announce, command=command)
 
 
 def reachable(url: str) -> str:
@@ -70,7 +89,8 @@ OpenAI SDK, and whatever else reads these two:
   export OPENAI_API_KEY={key}
 
   from openai import OpenAI
-  answer = OpenAI().chat.completions.create(model="auto", messages=[{{"role": "user", "content": "Hello"}}])
+  messages = [{{"role": "user", "content": "Hello"}}]
+  answer = OpenAI().chat.completions.create(model="auto", messages=messages)
   print(answer.choices[0].message.content)
 
 Claude Code:
@@ -83,7 +103,9 @@ Open WebUI (Settings > Connections > OpenAI API):
   Key  {key}
 
 curl:
-  curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
+  curl {url}/v1/chat/completions \\
+    -H "Content-Type: application/json" \\
+    -H "Authorization: Bearer {key}" \\
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 """
 

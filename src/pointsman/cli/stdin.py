@@ -8,25 +8,48 @@ import sys
 from os import fstat
 
 import click
+from msgspec import Struct
 
 from ..core import CallTooLarge, InvalidCall
+from ..gateway import Gateway, as_chat
+from ..routing import read_prompt as measure
 
 PATIENCE = 2.0
 """Seconds to wait for a pipe that may have no writer, when the command line has a prompt already."""
 MOST_BYTES = 32 << 20
 
 
-def read_prompt(stated: str | None) -> str:
-    """The prompt, then what stands on standard input. Raises InvalidCall for nothing, and for what is not UTF-8."""
-    piped = _read(always=stated is None)
-    prompt = "\n\n".join(part for part in (stated, piped) if part and part.strip())
-    if not prompt:
+class Given(Struct, frozen=True):
+    """What was given to be answered. Either may be ''."""
+
+    instruction: str
+    """From the command line."""
+    material: str
+    """From standard input."""
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(part for part in (self.instruction, self.material) if part.strip())
+
+    def task(self, gateway: Gateway, model: str, stated: str) -> str:
+        """The type of task as far as it must be stated, else '': what is asked stands in the instruction, and material
+        beside it would be taken for the question."""
+        mode = gateway.config.modes.get(model)
+        if stated or (mode and mode.task) or not (self.instruction.strip() and self.material.strip()):
+            return stated
+        return measure(as_chat(self.instruction)).task
+
+
+def read_prompt(stated: str | None) -> Given:
+    """The prompt, and what stands on standard input. Raises InvalidCall for nothing, and for what is not UTF-8."""
+    given = Given(stated or "", _read(always=stated is None))
+    if not given.text:
         raise InvalidCall('The prompt is empty. Try: pointsman ask "Name three colours."', param="prompt")
     try:
-        prompt.encode()
+        given.text.encode()
     except UnicodeEncodeError:
         raise InvalidCall("The prompt is not UTF-8 text.", param="prompt") from None
-    return prompt
+    return given
 
 
 def _read(*, always: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -10,23 +11,17 @@ from typing import IO, Literal, get_args
 import msgspec
 from msgspec import Struct
 
+from ..core.plain import ESCAPES, UNFINISHED, plain_text
+
 LONGEST_SEQUENCE = 4096
 """Characters: an escape sequence that is longer is none, and its text must not be held back for ever."""
 
-_STRINGS = r"[\]PX^_]"
-_SEQUENCE = re.compile(
-    rf"\x1b(?:\[[0-?]*[ -/]*[@-~]|{_STRINGS}[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)|[ -/]*(?![\[\]PX^_])[0-~])"
-    r"|\x9b[0-?]*[ -/]*[@-~]"
-)
-_UNFINISHED = re.compile(rf"(?:\x1b(?:\[[0-?]*[ -/]*|{_STRINGS}[^\x07\x1b\x9c]*\x1b?|[ -/]*)|\x9b[0-?]*[ -/]*)\Z")
-_ESCAPES = re.compile(r"[\x1b\x80-\x9f]")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202d\u202e]")
-"""What can move the cursor, ring, or turn the reading order round. Tabs and line ends stay."""
+_LEFT_OVER = re.compile(r"[\x1b\x80-\x9f]")
 
 
 class Cleaner:
-    """Takes escape sequences out of a text that comes in pieces, wherever it is cut. With `for_terminal` every other
-    control character goes too."""
+    """Takes escape sequences out of a text that comes in pieces, wherever it is cut. With `for_terminal` whatever else
+    `plain_text` takes out goes too."""
 
     def __init__(self, *, for_terminal: bool) -> None:
         self._for_terminal = for_terminal
@@ -35,7 +30,7 @@ class Cleaner:
     def feed(self, text: str) -> str:
         """What can be shown now. The beginning of a sequence is held back until its end has come."""
         whole = self._held + text
-        unfinished = _UNFINISHED.search(_SEQUENCE.sub(_same_length, whole))
+        unfinished = UNFINISHED.search(ESCAPES.sub(_same_length, whole))
         cut = unfinished.start() if unfinished and len(whole) - unfinished.start() <= LONGEST_SEQUENCE else len(whole)
         self._held = whole[cut:]
         return self._clean(whole[:cut])
@@ -46,14 +41,17 @@ class Cleaner:
         return self._clean(held)
 
     def _clean(self, text: str) -> str:
-        text = _ESCAPES.sub("", _SEQUENCE.sub("", text))
-        return _CONTROLS.sub("", text) if self._for_terminal else text
+        return plain_text(text) if self._for_terminal else _LEFT_OVER.sub("", ESCAPES.sub("", text))
 
 
-def plain(text: str) -> str:
-    """A text that others wrote, fit for a terminal."""
-    cleaner = Cleaner(for_terminal=True)
-    return cleaner.feed(text) + cleaner.end()
+def width_of(file: IO[str]) -> int | None:
+    """The columns of a terminal; None for a pipe, and for a terminal that does not know."""
+    if not file.isatty():
+        return None
+    try:
+        return os.get_terminal_size(file.fileno()).columns or None
+    except OSError:
+        return None
 
 
 def print_json(value: object) -> None:
@@ -74,27 +72,36 @@ def show_table(
 ) -> None:
     """A table that fits the terminal. In a pipe: aligned columns, whole, without colours or lines."""
     file = file or sys.stdout
-    cleaned = [[plain(cell) for cell in row] for row in rows]
+    cleaned = [[plain_text(cell) for cell in row] for row in rows]
     if file.isatty():
         _rich_table(columns, cleaned, title, file)
     else:
         _plain_table(columns, cleaned, title, file)
 
 
-def show_line(text: str, *, style: str = "", file: IO[str] | None = None) -> None:
-    """A line, or several. A terminal gets it wrapped between words, in a style unless NO_COLOR is set."""
+def show_line(text: str, *, style: str = "", file: IO[str] | None = None, hang: int = 0) -> None:
+    """A line, or several. A terminal gets it wrapped between words, in a style unless NO_COLOR is set; what is wrapped
+    goes on under the line's own indentation, or `hang` columns in."""
     file = file or sys.stderr
     if not file.isatty():
-        print(plain(text), file=file, flush=True)
+        print(plain_text(text), file=file, flush=True)
         return
     from rich.console import Console
-    from rich.padding import Padding
     from rich.text import Text
 
     console = Console(file=file, highlight=False)
-    for line in plain(text).split("\n"):
-        body = line.lstrip(" ")
-        console.print(Padding(Text(body, style), (0, 0, 0, len(line) - len(body)), expand=False))
+    for line in plain_text(text).split("\n"):
+        indent = hang or len(line) - len(line.lstrip(" "))
+        head, body = line[:indent], Text(line[indent:], style)
+        for part in body.wrap(console, max(console.width - indent, 1)) or [body]:
+            part.rstrip()
+            console.print(Text(head, style) + part, soft_wrap=True)
+            head = " " * indent
+
+
+def count(number: int, word: str) -> str:
+    """'1 model', '2 models'."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def choices(literal: object) -> tuple[str, ...]:

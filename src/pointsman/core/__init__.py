@@ -1,6 +1,6 @@
 """The nouns that every room speaks of. Pure: no network, no real time, no environment, no SQL."""
 
-from .calls import ANYONE, NO_NEEDS, Call, Caller, Needs, Op, Priority
+from .calls import ANYONE, NO_NEEDS, NO_TIMEOUTS, Call, Caller, Needs, Op, Priority, Timeouts
 from .chat import (
     Audio,
     Chat,
@@ -38,6 +38,7 @@ from .errors import (
     NoCandidate,
     OutOfCredit,
     OverBudget,
+    OverLimit,
     Overloaded,
     PointsmanError,
     RateLimited,
@@ -50,6 +51,7 @@ from .errors import (
 )
 from .money import Nanos, from_usd, show_usd, to_usd, tokens_cost
 from .replies import Answer, Ask, Broken, Delta, Ending, Finish, Gathered, Reply, Served, ToolPiece, Usage, as_delta
+from .state import MemoryState, Rate, State, Take
 from .trace import NO_TRACE, Tally, Trace, Weighed
 
 __all__ = [
@@ -83,9 +85,11 @@ __all__ = [
     "KeyRejected",
     "LedgerError",
     "ManualClock",
+    "MemoryState",
     "Message",
     "ModelGone",
     "NO_NEEDS",
+    "NO_TIMEOUTS",
     "NO_TRACE",
     "Nanos",
     "Needs",
@@ -94,17 +98,22 @@ __all__ = [
     "OutOfCredit",
     "OutputSchema",
     "OverBudget",
+    "OverLimit",
     "Overloaded",
     "Part",
     "PointsmanError",
     "Priority",
+    "Rate",
     "RateLimited",
     "Refusal",
     "Reply",
     "Role",
     "Served",
+    "State",
+    "Take",
     "Tally",
     "Text",
+    "Timeouts",
     "Thinking",
     "Tool",
     "ToolChoice",

@@ -40,6 +40,34 @@ class Needs(Struct, frozen=True):
 NO_NEEDS = Needs()
 
 
+class Timeouts(Struct, frozen=True):
+    """Seconds. None leaves it to whoever is asked next: a call to its pool, that to the provider, that to the
+    configuration."""
+
+    connect: float | None = None
+    """Until the connection stands."""
+    ttft: float | None = None
+    """Until a stream's first content."""
+    idle: float | None = None
+    """Between two chunks after it."""
+    total: float | None = None
+    """The whole of a call: all its attempts, and the pauses between them."""
+
+    def over(self, others: Timeouts) -> Timeouts:
+        """These where they are stated, else the others."""
+        if self is NO_TIMEOUTS:
+            return others
+        return Timeouts(
+            connect=others.connect if self.connect is None else self.connect,
+            ttft=others.ttft if self.ttft is None else self.ttft,
+            idle=others.idle if self.idle is None else self.idle,
+            total=others.total if self.total is None else self.total,
+        )
+
+
+NO_TIMEOUTS = Timeouts()
+
+
 class Caller(Struct, frozen=True):
     """Who asks: for budgets, rights and the bill. All fields may be empty."""
 
@@ -69,6 +97,8 @@ class Call:
         "stream",
         "wants_usage",
         "needs",
+        "timeouts",
+        "cap",
         "caller",
         "task",
         "trace",
@@ -90,6 +120,7 @@ class Call:
         stream: bool = False,
         wants_usage: bool = True,
         needs: Needs = NO_NEEDS,
+        timeouts: Timeouts = NO_TIMEOUTS,
         caller: Caller = ANYONE,
         task: str = "",
         trace: Trace = NO_TRACE,
@@ -104,6 +135,9 @@ class Call:
         self.wants_usage = wants_usage
         """The caller asked for a usage event at the end of its stream."""
         self.needs = needs
+        self.timeouts = timeouts
+        self.cap: int | None = None
+        """Tokens of the longest answer that its budget pays for, where the caller states no bound."""
         self.caller = caller
         self.task = task
         """The task type, where the caller states it; else '' and the router finds it."""
@@ -128,8 +162,25 @@ class Call:
         """The same call, with what a mode states for it. The tally is shared."""
         return self._but(needs=needs, task=task)
 
-    def _but(self, *, trace: Trace | None = None, needs: Needs | None = None, task: str | None = None) -> Call:
-        return Call(
+    def within(self, timeouts: Timeouts) -> Call:
+        """The same call, with what a pool states where the call itself does not."""
+        return self._but(timeouts=self.timeouts.over(timeouts))
+
+    def capped(self, tokens: int) -> Call:
+        """The same call, its answer bounded."""
+        call = self._but()
+        call.cap = tokens
+        return call
+
+    def _but(
+        self,
+        *,
+        trace: Trace | None = None,
+        needs: Needs | None = None,
+        task: str | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> Call:
+        call = Call(
             id=self.id,
             model=self.model,
             chat=self._chat,
@@ -140,11 +191,14 @@ class Call:
             stream=self.stream,
             wants_usage=self.wants_usage,
             needs=needs or self.needs,
+            timeouts=timeouts or self.timeouts,
             caller=self.caller,
             task=self.task if task is None else task,
             trace=trace or self.trace,
             tally=self.tally,
         )
+        call.cap = self.cap
+        return call
 
     def __repr__(self) -> str:
         return f"Call({self.id}, {self.op}, model={self.model!r}, {len(self.body)} bytes of {self.dialect or 'chat'})"

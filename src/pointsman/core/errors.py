@@ -10,6 +10,7 @@ PointsmanError
 │   ├── Forbidden            403  the key has not that right
 │   ├── UnknownModel         404  no such model, pool or mode
 │   ├── CallTooLarge         413  the body is past the cap
+│   ├── OverLimit            429  the key has sent as much as it may for now
 │   ├── Busy                 503  a bound of ours is full
 │   └── NoCandidate          503  nobody can serve the call now; each candidate with its reason
 │       └── Unservable       400  nobody here ever can: what the call asks for rules every candidate out
@@ -102,8 +103,15 @@ class Unauthenticated(CallError):
 
 
 class OverBudget(CallError):
+    """Money is spent. `at_limit` says what the caller may still use: nothing ('refuse'), models that cost nothing
+    ('free'), or those of this machine ('local')."""
+
     kind = "over_budget"
     status = 402
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.at_limit: Literal["refuse", "free", "local"] = "refuse"
 
 
 class Forbidden(CallError):
@@ -129,6 +137,13 @@ class UnknownModel(CallError):
 class CallTooLarge(CallError):
     kind = "call_too_large"
     status = 413
+
+
+class OverLimit(CallError):
+    """The key has sent as much as it may for now; `retry_after` says when it may send more."""
+
+    kind = "over_limit"
+    status = 429
 
 
 class Busy(CallError):
@@ -175,6 +190,8 @@ class AttemptError(PointsmanError):
         super().__init__(message)
         self.upstream_status = upstream_status
         self.retry_after = retry_after
+        self.endpoint = ""
+        """The endpoint that failed, once the attempt is recorded."""
 
 
 class CallRejected(AttemptError):

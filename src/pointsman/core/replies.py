@@ -10,7 +10,7 @@ end. Leaving the `async with` closes the upstream.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Literal, Self
 
 from msgspec import Struct, structs
@@ -179,8 +179,8 @@ class Reply:
         """The wire format of `raw` in the deltas and the answer."""
         self.decision_id = ""
         """Set by the route that chose; '' for a call that named its model."""
-        self.headers: dict[str, str] = {}
-        """Headers of the upstream that are worth passing on, such as its request id and its rate limits."""
+        self.headers: Mapping[str, str] = {}
+        """The upstream's, names in lower case: what they say of its limits is learnt from."""
         self._answer = answer
         self._pending: list[Delta | Broken] = list(reversed(head))
         self._source = source

@@ -46,20 +46,35 @@ NO_TRACE = Trace()
 class Tally:
     """What one call has come to over all its attempts. Shared by every copy of the Call."""
 
-    __slots__ = ("attempts", "cost", "unpriced")
+    __slots__ = ("attempts", "rounds", "plans", "deadline", "tokens", "uncounted", "cost", "unpriced")
 
     def __init__(self) -> None:
         self.attempts = 0
+        self.rounds = 0
+        """How often the whole plan was tried again after a pause."""
+        self.plans = 0
+        """The plans that are being gone through now, one inside the other."""
+        self.deadline: float | None = None
+        """Steady seconds at which the call must have ended; None until it sets out."""
+        self.tokens = 0
+        """Read and written by all attempts, as far as they were counted."""
+        self.uncounted = 0
+        """Attempts of which nobody knows how many tokens they took."""
         self.cost = Nanos(0)
         """The sum of what is known."""
         self.unpriced = 0
         """Attempts whose cost is not known."""
 
-    def add(self, cost: Nanos | None) -> None:
+    def add(self, cost: Nanos | None, tokens: int | None) -> None:
+        """An attempt has ended. None: unknown."""
         if cost is None:
             self.unpriced += 1
         else:
             self.cost = Nanos(self.cost + cost)
+        if tokens is None:
+            self.uncounted += 1
+        else:
+            self.tokens += tokens
 
     @property
     def total(self) -> Nanos | None:

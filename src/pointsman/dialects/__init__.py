@@ -9,7 +9,19 @@ from .dialect import Dialect, Door, Peek, StreamDecoder, StreamEncoder
 from .gemini import GEMINI
 from .ollama import OLLAMA
 from .openai import OPENAI
+from .quirks import QUIRKS, Note, Quirk, Target
 
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (OPENAI, ANTHROPIC, GEMINI, OLLAMA)}
 
-__all__ = ["DIALECTS", "Dialect", "Door", "Peek", "StreamDecoder", "StreamEncoder"]
+__all__ = [
+    "DIALECTS",
+    "QUIRKS",
+    "Dialect",
+    "Door",
+    "Note",
+    "Peek",
+    "Quirk",
+    "StreamDecoder",
+    "StreamEncoder",
+    "Target",
+]

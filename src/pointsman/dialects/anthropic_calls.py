@@ -29,9 +29,22 @@ from ..core import (
     ToolResult,
     ToolUse,
 )
+from .anthropic_quirks import bend
 from .dialect import Peek
 from .openai_calls import Count, check_model
-from .wire import ABSENT, check_depth, is_there, raw_object, read_call, write, wrong_part
+from .quirks import Target
+from .wire import (
+    ABSENT,
+    FIELDS,
+    LIST_OF_FIELDS,
+    Fields,
+    check_depth,
+    is_there,
+    raw_object,
+    read_call,
+    write,
+    wrong_part,
+)
 
 _UNSIGNED = re.compile(rb'"signature"\s*:\s*""')
 _EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
@@ -46,14 +59,18 @@ def peek(body: bytes) -> Peek:
     return Peek(seen.model, bool(seen.stream), True, seen.max_tokens, user or "")
 
 
-def pass_call(body: bytes, model: str, stream: bool) -> bytes:
-    """The same body for `model`, without thinking that is not Anthropic's own: an unsigned block would be refused."""
-    fields = read_call(_fields, body)
-    fields["model"] = Raw(write(model))
+def pass_call(body: bytes, target: Target, stream: bool) -> bytes:
+    """The same body for `target`, without thinking that is not Anthropic's own: an unsigned block would be refused."""
+    fields = read_call(FIELDS, body)
+    fields["model"] = Raw(write(target.model))
     if stream or "stream" in fields:
         fields["stream"] = Raw(b"true" if stream else b"false")
     if b'"signature"' in body and _UNSIGNED.search(body) and "messages" in fields:
         fields["messages"] = _without_unsigned(fields["messages"])
+    if target.cap is not None:
+        fields["max_tokens"] = Raw(write(target.cap))
+    if target.quirks:
+        bend(fields, target.quirks)
     return msgspec.json.encode(fields)
 
 
@@ -173,19 +190,16 @@ class _Call(Struct):
     metadata: _Metadata | None = None
 
 
-_Fields = dict[str, Raw]
 _peeked = msgspec.json.Decoder(_Peek)
 _call = msgspec.json.Decoder(_Call)
-_fields: msgspec.json.Decoder[_Fields] = msgspec.json.Decoder(_Fields)
-_list_of_fields: msgspec.json.Decoder[list[_Fields]] = msgspec.json.Decoder(list[_Fields])
 
 
 def _without_unsigned(messages: Raw) -> Raw:
     kept = []
-    for message in read_call(_list_of_fields, bytes(messages)):
+    for message in read_call(LIST_OF_FIELDS, bytes(messages)):
         content = bytes(message.get("content", Raw(b"null")))
         if content.startswith(b"[") and _UNSIGNED.search(content):
-            blocks = [block for block in read_call(_list_of_fields, content) if not _is_unsigned(block)]
+            blocks = [block for block in read_call(LIST_OF_FIELDS, content) if not _is_unsigned(block)]
             if not blocks:
                 continue
             message["content"] = Raw(write(blocks))
@@ -193,7 +207,7 @@ def _without_unsigned(messages: Raw) -> Raw:
     return Raw(write(kept))
 
 
-def _is_unsigned(block: _Fields) -> bool:
+def _is_unsigned(block: Fields) -> bool:
     return bytes(block.get("type", Raw(b""))) == b'"thinking"' and bytes(block.get("signature", Raw(b'""'))) == b'""'
 
 

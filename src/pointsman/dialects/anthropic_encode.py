@@ -7,12 +7,9 @@ import binascii
 import re
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from ..core import (
     Chat,
     Document,
-    Effort,
     Image,
     Message,
     OutputSchema,
@@ -24,28 +21,19 @@ from ..core import (
     ToolResult,
     ToolUse,
 )
+from .anthropic_quirks import Reasoning, plan_reasoning
+from .quirks import Target
 from .wire import cannot_say, tool_input, write
 
-DEFAULT_MAX_TOKENS = 4096
-"""Anthropic wants a limit. Where the caller gave none: this, above what may be thought."""
-
-MIN_THINKING = 1024
-"""Tokens: Anthropic refuses a smaller budget."""
-
-_NO_EFFORT = re.compile(r"claude-(?:[23]|instant|(?:haiku|sonnet)-4-5|(?:opus|sonnet)-4(?:-[01])?(?:-\d{8}|@|$))")
-"""Models from before `effort`: they know a budget at most."""
-
-_NO_THINKING = re.compile(r"claude-(?:2|instant|3-(?:5|opus|sonnet|haiku))")
-_BUDGETS: dict[Effort, int] = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_000}
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 _CACHED = {"cache_control": {"type": "ephemeral"}}
 
 
-def encode_call(chat: Chat, model: str, stream: bool) -> bytes:
-    """The body that asks `model` for this chat. Raises CallRejected for what the format cannot say."""
+def encode_call(chat: Chat, target: Target, stream: bool) -> bytes:
+    """The body that asks `target` for this chat. Raises CallRejected for what the format cannot say."""
     if chat.choices > 1:
         raise cannot_say("Anthropic", f"{chat.choices} choices in one reply")
-    reasoning = _plan_reasoning(chat, model)
+    reasoning = _plan_reasoning(chat, target)
     system = [
         _write_text(part)
         for message in chat.messages
@@ -54,7 +42,7 @@ def encode_call(chat: Chat, model: str, stream: bool) -> bytes:
         if isinstance(part, Text) and part.text
     ]
     body: dict[str, object] = {
-        "model": model,
+        "model": target.model,
         "max_tokens": reasoning.max_tokens,
         "system": system or None,
         "messages": _write_messages(chat.messages),
@@ -65,39 +53,14 @@ def encode_call(chat: Chat, model: str, stream: bool) -> bytes:
         "thinking": reasoning.thinking,
         "metadata": {"user_id": chat.user} if chat.user else None,
         "stream": True if stream else None,
-        **({} if reasoning.budget else _write_sampling(chat)),
+        **({} if reasoning.budget or "no_sampling" in target.quirks else _write_sampling(chat)),
     }
     return write({name: value for name, value in body.items() if value is not None})
 
 
-class _Reasoning(Struct, frozen=True):
-    max_tokens: int
-    budget: int = 0
-    effort: str | None = None
-    thinking: dict[str, object] | None = None
-
-
-def _plan_reasoning(chat: Chat, model: str) -> _Reasoning:
-    """How much to think, as this model can be told. Effort is a hint: a model that knows none of it just answers."""
-    limit = chat.max_tokens or DEFAULT_MAX_TOKENS
-    if chat.effort == "none":
-        return _Reasoning(limit, thinking={"type": "disabled"})
-    knows_effort = _NO_EFFORT.search(model) is None
-    budget = chat.thinking_tokens or 0
-    if not budget and chat.effort is not None and not knows_effort:
-        budget = _BUDGETS[chat.effort]
-    effort = chat.effort if knows_effort else None
-    word = "low" if effort == "minimal" else effort
+def _plan_reasoning(chat: Chat, target: Target) -> Reasoning:
     forced = chat.tool_choice is not None and chat.tool_choice.mode in ("required", "named")
-    if not budget or forced or _NO_THINKING.search(model):
-        return _Reasoning(limit, effort=word)
-    budget = max(budget, MIN_THINKING)
-    if chat.max_tokens is None:
-        limit = budget + DEFAULT_MAX_TOKENS
-    elif limit <= MIN_THINKING:
-        return _Reasoning(limit, effort=word)
-    budget = min(budget, limit - 1)
-    return _Reasoning(limit, budget, word, {"type": "enabled", "budget_tokens": budget})
+    return plan_reasoning(chat.effort, chat.thinking_tokens or 0, chat.max_tokens, target.quirks, forced=forced)
 
 
 def _write_sampling(chat: Chat) -> dict[str, object]:

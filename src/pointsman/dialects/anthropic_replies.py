@@ -193,8 +193,8 @@ def error_object(error: PointsmanError) -> dict[str, object]:
     message = clean(error.message, limit=8000, lines=True)
     if isinstance(error, ContextTooLong) and "prompt is too long" not in message:
         message = f"prompt is too long: {message}"  # the words by which clients know that they must compact
-    kind = {"type": _ERROR_TYPES.get(error.status, "api_error"), "message": message, "kind": error.kind}
-    return {"type": "error", "error": kind}
+    kind = _ERROR_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
+    return {"type": "error", "error": {"type": kind, "message": message, "kind": error.kind}}
 
 
 class _Whole(Struct):

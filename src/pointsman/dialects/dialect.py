@@ -12,6 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from ..core import Answer, AttemptError, Broken, Chat, Delta, PointsmanError
+from .quirks import Target
 
 
 class StreamDecoder(Protocol):
@@ -80,11 +81,12 @@ class Dialect(Struct, frozen=True):
     """(model, stream) → the path and query to post to, relative to the provider's base URL: '/chat/completions'."""
     auth: Callable[[str], dict[str, str]]
     """key → the headers that carry it (with a version header where the API wants one)."""
-    encode_call: Callable[[Chat, str, bool], bytes]
-    """(chat, model, stream) → the body. Raises CallRejected for what this format cannot say."""
-    pass_call: Callable[[bytes, str, bool], bytes]
-    """(body in this dialect, model, stream) → the same body with only what must change changed: every unknown field,
-    every marker (cache_control) survives."""
+    encode_call: Callable[[Chat, Target, bool], bytes]
+    """(chat, target, stream) → the body, as the target's quirks want it. Raises CallRejected for what this format
+    cannot say."""
+    pass_call: Callable[[bytes, Target, bool], bytes]
+    """(body in this dialect, target, stream) → the same body with only what must change changed: every unknown field,
+    every marker (cache_control) survives, but for what the target's quirks rule out."""
     decode_answer: Callable[[bytes], Answer]
     """Raises BrokenReply, or the error that stands inside a 200."""
     decoder: Callable[[], StreamDecoder]

@@ -24,6 +24,7 @@ from .dialect import Dialect
 from .failures import read_failure
 from .gemini_encode import encode_call
 from .openai_replies import sane
+from .quirks import Target
 from .sse import Decoder, Event, EventSplitter
 from .wire import ABSENT, is_there, read_reply
 
@@ -48,7 +49,7 @@ def _auth(key: str) -> dict[str, str]:
     return {"x-goog-api-key": key} if key else {}
 
 
-def _pass_call(body: bytes, model: str, stream: bool) -> bytes:
+def _pass_call(body: bytes, target: Target, stream: bool) -> bytes:
     """The path says model and stream here: the body stays as it is."""
     return body
 

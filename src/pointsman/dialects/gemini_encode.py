@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from ..core import (
@@ -21,6 +20,8 @@ from ..core import (
     ToolResult,
     ToolUse,
 )
+from .efforts import effort_of_budget, spoken_effort
+from .quirks import Quirk, Target
 from .wire import cannot_say, tool_input, write
 
 _LEVELS: dict[Effort, str] = {"minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
@@ -32,23 +33,25 @@ _BUDGETS: dict[Effort, int] = {
     "high": 24_576,
     "xhigh": 24_576,
 }
-_BY_BUDGET = re.compile(r"gemini-2\.5")
-_BY_LEVEL = re.compile(r"gemini-[3-9]")
+_LEAST_BUDGET = 128
+"""Tokens: a model that always thinks takes no fewer."""
+
+_OLDER: frozenset[Quirk] = frozenset({"thinking_budgets", "no_thinking"})
 _NO_SIGNATURE = "skip_thought_signature_validator"
 """What Google documents for a tool call that has no signature, since another model made it."""
 
 
-def encode_call(chat: Chat, model: str, stream: bool) -> bytes:
+def encode_call(chat: Chat, target: Target, stream: bool) -> bytes:
     """The body that asks for this chat; the path names the model. Raises CallRejected for what cannot be said."""
     if chat.choices > 1:
         raise cannot_say("Gemini", f"{chat.choices} choices in one reply")
     system = [{"text": message.text} for message in chat.messages if message.role == "system" and message.text]
     body: dict[str, object] = {
         "systemInstruction": {"parts": system} if system else None,
-        "contents": _write_contents(chat.messages, needs_signatures=_BY_LEVEL.search(model) is not None),
+        "contents": _write_contents(chat.messages, needs_signatures=not target.quirks & _OLDER),
         "tools": [{"functionDeclarations": [_write_tool(tool) for tool in chat.tools]}] if chat.tools else None,
         "toolConfig": _write_choice(chat.tool_choice) if chat.tools else None,
-        "generationConfig": _write_config(chat, model) or None,
+        "generationConfig": _write_config(chat, target.quirks) or None,
     }
     return write({name: value for name, value in body.items() if value is not None})
 
@@ -131,7 +134,7 @@ def _write_choice(choice: ToolChoice | None) -> dict[str, object] | None:
     return {"functionCallingConfig": {"mode": {"auto": "AUTO", "none": "NONE", "required": "ANY"}[choice.mode]}}
 
 
-def _write_config(chat: Chat, model: str) -> dict[str, object]:
+def _write_config(chat: Chat, quirks: frozenset[Quirk]) -> dict[str, object]:
     config: dict[str, object] = {
         "maxOutputTokens": chat.max_tokens,
         "temperature": chat.temperature,
@@ -143,19 +146,20 @@ def _write_config(chat: Chat, model: str) -> dict[str, object]:
         "presencePenalty": chat.presence_penalty,
         "responseMimeType": "application/json" if chat.output else None,
         "responseJsonSchema": chat.output.schema if chat.output else None,
-        "thinkingConfig": _write_thinking(chat, model),
+        "thinkingConfig": _write_thinking(chat, quirks),
     }
     return {name: value for name, value in config.items() if value is not None}
 
 
-def _write_thinking(chat: Chat, model: str) -> dict[str, object] | None:
+def _write_thinking(chat: Chat, quirks: frozenset[Quirk]) -> dict[str, object] | None:
     """How much to think, as this model can be told: a hint, so a model that knows none of it just answers."""
-    if chat.effort is None and chat.thinking_tokens is None:
+    tokens = chat.thinking_tokens
+    effort = chat.effort or effort_of_budget(tokens)
+    if effort is None or "no_thinking" in quirks:
         return None
-    if _BY_LEVEL.search(model):
-        level = _LEVELS.get(chat.effort or "high", "low")
-        return {"thinkingLevel": level, "includeThoughts": chat.effort != "none"}
-    if _BY_BUDGET.search(model):
-        budget = chat.thinking_tokens if chat.thinking_tokens is not None else _BUDGETS[chat.effort or "high"]
-        return {"thinkingBudget": budget, "includeThoughts": budget > 0}
-    return None
+    if "thinking_budgets" in quirks:
+        budget = tokens if tokens is not None else _BUDGETS[effort]
+        least = _LEAST_BUDGET if "no_disabled_thinking" in quirks else 0
+        return {"thinkingBudget": max(budget, least), "includeThoughts": budget > 0}
+    level = _LEVELS.get(spoken_effort(effort, quirks) or effort, "low")
+    return {"thinkingLevel": level, "includeThoughts": effort != "none"}

@@ -5,7 +5,6 @@ Source: the API document of Ollama's repository.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -32,11 +31,11 @@ from .dialect import Dialect
 from .failures import read_failure
 from .openai_encode import write_tool
 from .openai_replies import sane
+from .quirks import Target
 from .sse import Decoder, Event, LineSplitter
-from .wire import ABSENT, cannot_say, is_there, read_call, read_reply, tool_input, write
+from .wire import ABSENT, FIELDS, cannot_say, is_there, read_call, read_reply, tool_input, write
 
 _FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length"}
-_KNOWS_LEVELS = re.compile(r"gpt-oss")
 _LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
 
 
@@ -48,14 +47,14 @@ def _auth(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
-def pass_call(body: bytes, model: str, stream: bool) -> bytes:
-    """The same body for `model`. A stream is the default here, so `stream` is always said."""
-    fields = read_call(_fields, body)
-    return msgspec.json.encode({**fields, "model": model, "stream": stream})
+def pass_call(body: bytes, target: Target, stream: bool) -> bytes:
+    """The same body for `target`. A stream is the default here, so `stream` is always said."""
+    fields = read_call(FIELDS, body)
+    return msgspec.json.encode({**fields, "model": target.model, "stream": stream})
 
 
-def encode_call(chat: Chat, model: str, stream: bool) -> bytes:
-    """The body that asks `model` for this chat. Raises CallRejected for what the format cannot say."""
+def encode_call(chat: Chat, target: Target, stream: bool) -> bytes:
+    """The body that asks `target` for this chat. Raises CallRejected for what the format cannot say."""
     if chat.choices > 1:
         raise cannot_say("Ollama", f"{chat.choices} choices in one reply")
     mode = chat.tool_choice.mode if chat.tool_choice and chat.tools else "auto"
@@ -63,12 +62,12 @@ def encode_call(chat: Chat, model: str, stream: bool) -> bytes:
         raise cannot_say("Ollama", "a tool choice that forces a tool")
     tools = chat.tools if mode == "auto" else ()
     body: dict[str, object] = {
-        "model": model,
+        "model": target.model,
         "messages": _write_messages(chat.messages),
         "stream": stream,
         "tools": [write_tool(tool) for tool in tools] or None,
         "format": _write_format(chat.output),
-        "think": _write_thinking(chat, model),
+        "think": _write_thinking(chat, target),
         "options": _write_options(chat) or None,
     }
     return write({name: value for name, value in body.items() if value is not None})
@@ -126,7 +125,6 @@ class _Line(Struct):
 
 _line = msgspec.json.Decoder(_Line)
 _count = msgspec.json.Decoder(int)
-_fields: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 
 
 class _Lines:
@@ -248,11 +246,11 @@ def _write_format(output: OutputSchema | None) -> str | Raw | None:
     return output.schema if output.schema is not None else "json"
 
 
-def _write_thinking(chat: Chat, model: str) -> bool | str | None:
+def _write_thinking(chat: Chat, target: Target) -> bool | str | None:
     """Models that can think do so unless told otherwise, and one that cannot refuses to be told; so only 'none'."""
     if chat.effort == "none":
         return False
-    if chat.effort is not None and _KNOWS_LEVELS.search(model):
+    if chat.effort is not None and "thinking_levels" in target.quirks:
         return _LEVELS[chat.effort]
     return None
 

@@ -31,20 +31,23 @@ from ..core import (
     ToolUse,
 )
 from .dialect import Peek
-from .wire import ABSENT, check_depth, is_there, raw_object, read_call, split_data_url, write, wrong_part
+from .efforts import EFFORTS
+from .openai_quirks import bend
+from .quirks import Target
+from .wire import (
+    ABSENT,
+    FIELDS,
+    check_depth,
+    is_there,
+    raw_object,
+    read_call,
+    split_data_url,
+    write,
+    wrong_part,
+)
 
 MAX_TOKENS = 10_000_000
 Count = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
-
-_EFFORTS: dict[str, Effort] = {
-    "none": "none",
-    "minimal": "minimal",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "xhigh",
-    "max": "xhigh",
-}
 
 
 def peek(body: bytes) -> Peek:
@@ -65,18 +68,22 @@ def check_model(model: str) -> None:
         )
 
 
-def pass_call(body: bytes, model: str, stream: bool) -> bytes:
-    """The same body for `model`; a stream always reports its usage at the end."""
-    fields = read_call(_fields, body)
-    fields["model"] = Raw(write(model))
+def pass_call(body: bytes, target: Target, stream: bool) -> bytes:
+    """The same body for `target`; a stream always reports its usage at the end."""
+    fields = read_call(FIELDS, body)
+    fields["model"] = Raw(write(target.model))
     if stream:
-        options = fields.get("stream_options")
-        known = read_call(_fields, bytes(options)) if options is not None and bytes(options) != b"null" else {}
-        fields["stream_options"] = Raw(write({**known, "include_usage": True}))
+        options = fields.get("stream_options", ABSENT)
+        known = read_call(FIELDS, bytes(options)) if is_there(options) else None
+        fields["stream_options"] = Raw(write({**known, "include_usage": True})) if known else _WITH_USAGE
     else:
         fields.pop("stream_options", None)
     if stream or "stream" in fields:
         fields["stream"] = Raw(b"true" if stream else b"false")
+    if target.cap is not None:
+        fields["max_tokens"] = Raw(write(target.cap))
+    if target.quirks:
+        bend(fields, target.quirks)
     return msgspec.json.encode(fields)
 
 
@@ -233,9 +240,9 @@ class _Call(Struct):
     user: str | None = None
 
 
+_WITH_USAGE = Raw(b'{"include_usage":true}')
 _peeked = msgspec.json.Decoder(_Peek)
 _call = msgspec.json.Decoder(_Call)
-_fields: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 
 
 def _read_message(message: _Message, where: str) -> Message:
@@ -358,6 +365,6 @@ def _read_output(wanted: _ResponseFormat | None) -> OutputSchema | None:
 def _read_effort(effort: str | None) -> Effort | None:
     if effort is None:
         return None
-    if effort not in _EFFORTS:
-        raise wrong_part("reasoning_effort", effort, ", ".join(_EFFORTS))
-    return _EFFORTS[effort]
+    if effort not in EFFORTS:
+        raise wrong_part("reasoning_effort", effort, ", ".join(EFFORTS))
+    return EFFORTS[effort]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from ..core import (
     Audio,
     Chat,
     Document,
-    Effort,
     Image,
     Message,
     OutputSchema,
@@ -23,19 +21,18 @@ from ..core import (
     ToolResult,
     ToolUse,
 )
-from .wire import cannot_say, write
+from .efforts import effort_of_budget
+from .openai_quirks import bend
+from .quirks import Target
+from .wire import FIELDS, cannot_say, read_call, write
 
-_NEEDS_COMPLETION_TOKENS = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9])")
-"""OpenAI's reasoning models refuse `max_tokens`; many compatible servers know no other."""
 
-
-def encode_call(chat: Chat, model: str, stream: bool) -> bytes:
-    """The body that asks `model` for this chat. Raises CallRejected for a document that has only a URL."""
-    limit = "max_completion_tokens" if _NEEDS_COMPLETION_TOKENS.search(model) else "max_tokens"
+def encode_call(chat: Chat, target: Target, stream: bool) -> bytes:
+    """The body that asks `target` for this chat. Raises CallRejected for a document that has only a URL."""
     body: dict[str, object] = {
-        "model": model,
-        "messages": _write_messages(chat.messages),
-        limit: chat.max_tokens,
+        "model": target.model,
+        "messages": _write_messages(chat.messages, reasoning="reasoning_back" in target.quirks),
+        "max_tokens": chat.max_tokens,
         "temperature": chat.temperature,
         "top_p": chat.top_p,
         "stop": chat.stop or None,
@@ -52,14 +49,12 @@ def encode_call(chat: Chat, model: str, stream: bool) -> bytes:
         "stream": True if stream else None,
         "stream_options": {"include_usage": True} if stream else None,
     }
-    return write({name: value for name, value in body.items() if value is not None})
-
-
-def effort_of_budget(tokens: int | None) -> Effort | None:
-    """A budget of reasoning tokens as the nearest word for it."""
-    if tokens is None:
-        return None
-    return "low" if tokens <= 2048 else "medium" if tokens <= 10_000 else "high"
+    written = write({name: value for name, value in body.items() if value is not None})
+    if not target.quirks:
+        return written
+    fields = read_call(FIELDS, written)
+    bend(fields, target.quirks)
+    return write(fields)
 
 
 def write_tool(tool: Tool) -> dict[str, object]:
@@ -72,7 +67,8 @@ def write_tool(tool: Tool) -> dict[str, object]:
     return {"type": "function", "function": function}
 
 
-def _write_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
+def _write_messages(messages: Sequence[Message], *, reasoning: bool) -> list[dict[str, object]]:
+    """`reasoning`: what was thought before a tool was called goes back too, unless it is signed for another."""
     written: list[dict[str, object]] = []
     images: list[Image] = []
     for message in messages:
@@ -86,6 +82,9 @@ def _write_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
             continue
         _show_images(written, images)
         written.append(_write_message(message.role if message.role != "tool" else "user", others, message.name))
+        thought = "".join(part.text for part in message.parts if isinstance(part, Thinking) and not part.signature)
+        if reasoning and thought and "tool_calls" in written[-1]:
+            written[-1]["reasoning_content"] = thought
     _show_images(written, images)
     return written
 

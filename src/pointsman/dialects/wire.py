@@ -13,6 +13,11 @@ from msgspec import Raw
 from ..core import BrokenReply, CallRejected, InvalidCall
 
 T = TypeVar("T")
+Fields = dict[str, Raw]
+"""An object whose values are left as they came, byte for byte."""
+
+FIELDS: msgspec.json.Decoder[Fields] = msgspec.json.Decoder(Fields)
+LIST_OF_FIELDS: msgspec.json.Decoder[list[Fields]] = msgspec.json.Decoder(list[Fields])
 
 ABSENT = Raw(b"null")
 """The default of a raw field. (msgspec cannot read `Raw | None`.)"""
@@ -86,7 +91,7 @@ def raw_object(text: str) -> Raw | None:
     """The JSON object that `text` is, byte for byte; None if it is anything else."""
     try:
         data = text.encode()
-        _decode(_OBJECT, data)
+        _decode(FIELDS, data)
     except (UnicodeEncodeError, msgspec.DecodeError, RecursionError):
         return None
     return Raw(data)
@@ -119,9 +124,6 @@ def cannot_say(dialect: str, what: str) -> CallRejected:
 def wrong_part(param: str, found: str, known: str) -> InvalidCall:
     """A piece of a call whose kind we cannot carry to other formats."""
     return InvalidCall(f"{param}: {found!r} is not one of {known}.", param=param)
-
-
-_OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 
 
 def _decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:

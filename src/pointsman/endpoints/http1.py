@@ -8,6 +8,7 @@ a third less CPU than the fastest client there is, since no second thread takes 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -21,10 +22,12 @@ import httptools
 import truststore
 from msgspec import Struct
 
-from ..core import AttemptError, BrokenReply, Unreachable, UpstreamTimeout
+from ..core import AttemptError, BrokenReply, Busy, Unreachable, UpstreamTimeout
+from .coding import uncoded
+from .egress import Egress, Resolve, connect, system_addresses
 from .transport import Incoming
 
-MAX_HEAD = 256 * 1024
+MAX_HEAD = 64 * 1024
 """Bytes of a reply's head, at most."""
 
 MAX_WAITING = 1024 * 1024
@@ -40,17 +43,28 @@ IDLE_SECONDS = 60.0
 
 
 class Http1Transport:
-    """A Transport that knows no proxy and follows no redirect. `pooled`: keep connections for the next call."""
+    """A Transport that knows no proxy and follows no redirect, and goes only where `egress` allows.
 
-    def __init__(self, *, connect_timeout: float, pooled: bool = True) -> None:
+    `pooled`: keep connections for the next call. `private_network`: a public name may lead to a private address.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float,
+        pooled: bool = True,
+        private_network: bool = False,
+        resolve: Resolve = system_addresses,
+    ) -> None:
         self._connect_timeout = connect_timeout
+        self._egress = Egress(private_network=private_network, resolve=resolve)
         self._pooled = pooled
         self._idle: dict[tuple[str, int, bool], list[_Connection]] = {}
         self._trusted: ssl.SSLContext | None = None
         self._heads: dict[tuple[str, str], tuple[Mapping[str, str], _Server, bytes]] = {}
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Incoming:
-        """Raises UpstreamTimeout, Unreachable or BrokenReply."""
+        """Raises UpstreamTimeout, Unreachable or BrokenReply; Busy where this machine has no socket left."""
         server, head = self._head(method, url, headers)
         request = head + (b"\r\n" if body is None else b"content-length: %d\r\n\r\n%b" % (len(body), body))
         kept = self._take(server)
@@ -83,19 +97,33 @@ class Http1Transport:
         except BaseException:
             connection.abort()
             raise
-        return _Http1Incoming(connection, self, server)
+        return uncoded(_Http1Incoming(connection, self, server))
 
     async def _connect(self, server: _Server) -> _Connection:
-        loop = asyncio.get_running_loop()
+        """One deadline for all of it: the look-up, the connection, the handshake."""
         try:
             async with asyncio.timeout(self._connect_timeout):
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(server), server.host, server.port, ssl=self._trust() if server.tls else None
-                )
+                return await self._open(server)
         except TimeoutError:
             raise UpstreamTimeout(f"{server.name} did not take the connection in time.") from None
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise Busy("This machine has no socket left for another call: try again soon.") from None
             raise Unreachable(f"{server.name} cannot be reached ({_reason(error)}).") from None
+
+    async def _open(self, server: _Server) -> _Connection:
+        sock = await connect(await self._egress.addresses(server.host), server.port)
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: _Connection(server),
+                sock=sock,
+                ssl=self._trust() if server.tls else None,
+                # The address was chosen by us; the certificate is the name's.
+                server_hostname=server.host if server.tls else None,
+            )
+        except BaseException:
+            sock.close()
+            raise
         return connection
 
     def _trust(self) -> ssl.SSLContext:
@@ -144,16 +172,25 @@ class _Server(Struct, frozen=True):
 
     @classmethod
     def of(cls, url: str) -> _Server:
-        parts = urlsplit(url)
+        """Raises Unreachable for what is no address of a server."""
+        try:
+            parts = urlsplit(url)
+            tls = parts.scheme == "https"
+            port = parts.port or (443 if tls else 80)
+            host = parts.hostname or ""
+            if not host.isascii():
+                host = host.encode("idna").decode()
+        except ValueError as error:
+            shown = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+            raise Unreachable(f"{shown or 'The base_url'} is no address of a server ({error}).") from None
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (f"?{parts.query}" if parts.query else "")
-        tls = parts.scheme == "https"
-        port = parts.port or (443 if tls else 80)
-        return cls(parts.netloc.rpartition("@")[2], parts.hostname or "", port, tls, path)
+        name = parts.netloc.rpartition("@")[2]
+        return cls(name if name.isascii() else f"{host}:{port}", host, port, tls, path)
 
 
 def _write_head(method: str, server: _Server, headers: Mapping[str, str]) -> bytes:
     """All of a request's head but its length and the empty line."""
-    fields = {"host": server.name, "accept": "*/*", **headers}
+    fields = {"host": server.name, "accept": "*/*", "accept-encoding": "identity", **headers}
     lines = [f"{method} {server.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     if any(not line.isprintable() or not line.isascii() for line in lines):
         raise Unreachable(f"A header for {server.name} has signs that no header may have: is its key whole?")
@@ -162,6 +199,10 @@ def _write_head(method: str, server: _Server, headers: Mapping[str, str]) -> byt
 
 class _Stale(Exception):
     """A kept connection was closed before anything of a reply came."""
+
+
+class _HeadTooLarge(Exception):
+    """Never leaves the parser."""
 
 
 class _Connection(asyncio.Protocol):
@@ -225,6 +266,7 @@ class _Connection(asyncio.Protocol):
         self.status, self.headers, self.is_complete = 0, {}, False
         self._has_head = False
         self._head_bytes = 0
+        self._fields_bytes = 0
         self._keeps = True
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
@@ -275,6 +317,12 @@ class _Connection(asyncio.Protocol):
             self._fail("sent a reply that nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields_bytes += len(name) + len(value)
+        if self._fields_bytes > MAX_HEAD:
+            self._fail(f"sent a head of more than {MAX_HEAD:,} bytes")
+            raise _HeadTooLarge  # stops the parser: the rest of it may be here already
+        if self._has_head:
+            return  # a trailer says nothing that counts
         self.headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1").strip())
 
     def on_headers_complete(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..core import Call, Clock, Reply, Served
+from ..core import Call, Clock, Reply, Served, Timeouts
 from ..dialects import DIALECTS
-from .http import HttpEndpoint, Timeouts
+from .http import HttpEndpoint
 from .local import LocalHost
 from .transport import Transport
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import (
@@ -21,6 +22,8 @@ from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from ..core import AttemptError, BrokenReply, Unreachable, UpstreamTimeout
+from .coding import uncoded
+from .egress import literal_address
 from .transport import Incoming
 
 
@@ -44,12 +47,14 @@ class ProxiedTransport:
         self._client = builder.build()
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Incoming:
+        """Names are looked up by the proxy, so only an address that the URL itself states is judged here."""
+        literal_address(_host(url))
+        headers = {"accept-encoding": "identity", **headers}
         try:
             builder = self._client.request(method, url).headers(headers)
         except ValueError:
             # Its message would show the header, which may be a key.
-            host = url.partition("://")[2].partition("/")[0]
-            raise Unreachable(f"The address or a header for {host} cannot be used: is its key whole?") from None
+            raise Unreachable(f"The address or a header for {_host(url)} cannot be used: is its key whole?") from None
         if body is not None:
             builder = builder.body_bytes(body)
         # A limit above 0 would hold back a stream until so many bytes have come.
@@ -58,7 +63,7 @@ class ProxiedTransport:
             response = await request.__aenter__()
         except PyreqwestError as error:
             raise _attempt_error(error, url) from None
-        return _ReqwestIncoming(request, response, url)
+        return uncoded(_ReqwestIncoming(request, response, url))
 
     async def close(self) -> None:
         await self._client.close()
@@ -89,6 +94,13 @@ class _ReqwestIncoming:
 
     async def close(self) -> None:
         await self._request.__aexit__(None, None, None)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return url.partition("://")[2].partition("/")[0]
 
 
 def _attempt_error(error: PyreqwestError, url: str) -> AttemptError:

@@ -4,11 +4,13 @@ from .blocking import BlockingGateway
 from .connections import open_transport
 from .directory import Listed
 from .environment import Environment, read_environment
+from .gates import ANSWER_TOKENS
 from .gateway import Gateway, as_chat, new_id
 from .roster import Model, Provider
 from .specs import Config
 
 __all__ = [
+    "ANSWER_TOKENS",
     "BlockingGateway",
     "Config",
     "Environment",

@@ -25,9 +25,11 @@ from ..core import (
     Usage,
 )
 from ..ledger import Body, Entry, Ledger
+from ..ledger.budgets import Hold
 from ..routing import Outcome, estimate_tokens
 from .readings import Readings
 from .roster import Model
+from .spending import Spending
 
 
 class Attempts:
@@ -36,6 +38,7 @@ class Attempts:
     def __init__(
         self,
         ledger: Ledger,
+        spending: Spending,
         *,
         clock: Clock,
         new_id: Callable[[], str],
@@ -45,6 +48,7 @@ class Attempts:
     ) -> None:
         """`reference` gives the list price that stands for what a local model has none of."""
         self._ledger = ledger
+        self._spending = spending
         self._clock = clock
         self._new_id = new_id
         self._learn = learn
@@ -61,6 +65,7 @@ class Attempts:
         async def attempt(call: Call) -> Reply:
             # First, since nothing may be asked, and paid for, that could not be recorded.
             self._ledger.start()
+            call, hold = await self._spending.reserve(call, model)
             at, started = self._clock.wall(), self._clock.steady()
             retry = call.tally.attempts
             call.tally.attempts += 1
@@ -68,15 +73,20 @@ class Attempts:
 
             def ended(ending: Ending, by: Served = served) -> None:
                 trace = reading.trace if reading is not None else call.trace
-                self._record(call, trace, model, by, at, retry, ending)
+                self._record(call, trace, model, by, at, retry, ending, hold)
 
             try:
                 reply = await ask(call)
             except AttemptError as error:
+                error.endpoint = served.endpoint
                 ended(_failure(self._clock.steady() - started, error))
                 raise
             except asyncio.CancelledError:
                 ended(_failure(self._clock.steady() - started, None))
+                raise
+            except BaseException:
+                if hold is not None:
+                    hold.release()  # nothing went out
                 raise
             if self._ledger.keep_bodies:
                 reply.keep_text()
@@ -86,13 +96,23 @@ class Attempts:
         return attempt
 
     def _record(
-        self, call: Call, trace: Trace, model: Model, served: Served, at: float, retry: int, ending: Ending
+        self,
+        call: Call,
+        trace: Trace,
+        model: Model,
+        served: Served,
+        at: float,
+        retry: int,
+        ending: Ending,
+        hold: Hold | None,
     ) -> None:
         usage = _counted(call, ending) if ending.begun else None
         price = model.quote.charged
         listed = self._reference() if model.deployment == "local" else model.quote.listed
         paid = cost(usage, price) if usage else _cost_of_failure(ending, price)
-        call.tally.add(paid)
+        # What was refused took no tokens; what broke off before it began may have taken any number.
+        tokens = usage.input_tokens + usage.output_tokens if usage else None if paid is None else 0
+        call.tally.add(paid, tokens)
         attempt_id = self._new_id()
         if self._ledger.keep_bodies:
             self._ledger.record_body(Body(attempt_id, at, call.body or msgspec.json.encode(call.chat), ending.text))
@@ -133,8 +153,12 @@ class Attempts:
             tags=call.caller.tags,
             version=__version__,
             deployment=model.deployment,
+            holds=hold.purses if hold is not None else (),
+            held=hold.amount if hold is not None else None,
         )
         self._ledger.record(entry)
+        if hold is not None:
+            hold.settle(paid)  # only now: until it is recorded, the money must stay where it is
         for observer in self.observers:
             observer(entry)
         if ending.status != "cancelled" and not (ending.error and ending.error.blame == "caller"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from ..catalog import shipped_catalog
 from ..core import ConfigError
 from ..routing import TASKS
 from .environment import Environment
-from .specs import Config
+from .specs import BudgetSpec, Config
 from .yaml_file import Lines, load
 
 READY_MODES = ("auto", "performance", "balanced", "frugal", "private")
@@ -60,10 +61,17 @@ class Configuration(Struct, frozen=True):
         for name, pool in config.pools.items():
             if not pool.members:
                 raise self.lines.error(("pools", name, "members"), "A pool needs a member.")
-            for index, member in enumerate(pool.members):
-                self._member(name, index, member, roster)
+            for index, member in enumerate(pool.names):
+                self._member(("pools", name, "members", index), member, roster)
+        for tier in ("premium", "speed", "research"):
+            for index, model in enumerate(getattr(config.fallback, tier)):
+                self._member(("fallback", tier, index), model, roster)
+        for index, budget in enumerate(config.budgets):
+            self._budget(("budgets", index), budget)
         self._no_circle()
+        self._candidates(("route", "candidates"), config.route.candidates, roster)
         for name, mode in config.modes.items():
+            self._candidates(("modes", name, "candidates"), mode.candidates, roster)
             if mode.task is not None:
                 self._task(("modes", name, "task"), mode.task)
         for task, chain in config.route.chains.items():
@@ -97,19 +105,34 @@ class Configuration(Struct, frozen=True):
 
     def _no_circle(self) -> None:
         pools = self.config.pools
-        members = {name: [member for member in pool.members if member in pools] for name, pool in pools.items()}
+        members = {name: [member for member in pool.names if member in pools] for name, pool in pools.items()}
         try:
             TopologicalSorter(members).prepare()
         except CycleError as error:
             way = list(reversed(error.args[1]))
-            where = ("pools", way[0], "members", pools[way[0]].members.index(way[1]))
+            where = ("pools", way[0], "members", pools[way[0]].names.index(way[1]))
             raise self.lines.error(where, f"The pools go in a circle: {' → '.join(way)}.") from None
 
-    def _member(self, pool: str, index: int, member: str, roster: Roster) -> None:
-        where = ("pools", pool, "members", index)
+    def _member(self, where: tuple[str | int, ...], member: str, roster: Roster) -> None:
         known = [*self.config.models, *self.config.pools, *self.config.modes, *READY_MODES]
         if member not in known and roster.find(member) is None:
-            self._fail(where, "model", member, known)
+            self._fail(where, "model", member, [*known, *shipped_catalog().models])
+
+    def _candidates(self, where: tuple[str | int, ...], names: Iterable[str], roster: Roster) -> None:
+        """A pattern may fit nothing yet; a name that leads nowhere would be passed over without a word."""
+        for index, name in enumerate(names):
+            if roster.find(name) is None and not any(sign in name for sign in "*?["):
+                self._fail((*where, index), "model", name, self.config.models)
+
+    def _budget(self, where: tuple[str | int, ...], budget: BudgetSpec) -> None:
+        if budget.scope == "server" and budget.who:
+            raise self.lines.error((*where, "who"), "A budget of the whole server is nobody's in particular.")
+        try:
+            ZoneInfo(budget.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise self.lines.error(
+                (*where, "timezone"), f"There is no time zone {budget.timezone!r}. One is 'Europe/Berlin'."
+            ) from None
 
     def _task(self, where: tuple[str | int, ...], task: str) -> None:
         if task not in TASKS:

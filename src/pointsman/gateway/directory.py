@@ -12,11 +12,14 @@ from random import Random
 from msgspec import Struct, structs
 
 from ..core import Ask, Call, Clock, Needs, NoCandidate, Priority, Reply, UnknownModel, from_usd
-from ..endpoints.pool import Member, Pool
+from ..endpoints.load import Load
+from ..endpoints.pool import Member, Pool, measured
 from ..routing import Candidate, Chain, Decision, Objective, RouteState, preset_chains
+from ..strategies import Choice, Retries, single
+from .gates import Gates
 from .roster import LOCAL, Model, Roster
 from .route import Defaults, Route
-from .specs import Config, ModeSpec
+from .specs import Config, MemberSpec, ModeSpec, PoolSpec
 
 REFRESH_SECONDS = 30
 """How long a list of candidates holds before it is made anew: prices are dated, and models come and go."""
@@ -43,8 +46,10 @@ class Directory:
         self,
         config: Config,
         roster: Roster,
+        gates: Gates,
         connect: Callable[[Model], Ask],
         *,
+        retries: Retries,
         state: Callable[[], RouteState],
         clock: Clock,
         rng: Random,
@@ -52,7 +57,9 @@ class Directory:
     ) -> None:
         self._config = config
         self._roster = roster
+        self._gates = gates
         self._connect = connect
+        self._retries = retries
         self._state = state
         self._clock = clock
         self._rng = rng
@@ -78,7 +85,7 @@ class Directory:
 
     def decide(self, call: Call) -> Decision:
         """What would be chosen for a call, those that cannot serve listed with their reasons. Calls nothing."""
-        return self._route(call.model).decide(call, self._behind(call.model))
+        return self._route(call.model).decide(call, self._gates.open_among(self._behind(call.model)))
 
     def listed(self) -> list[Listed]:
         """Every name that can serve now: modes first, then pools, then models."""
@@ -95,9 +102,7 @@ class Directory:
 
     def _make(self, name: str, needs: Needs) -> Ask:
         if name in self._config.pools:
-            pool = self._config.pools[name]
-            members = [Member(member, self._found_late(member)) for member in pool.members]
-            return Pool(name, members, balance=pool.balance, rng=self._rng)
+            return self._pool(self._config.pools[name])
         if name in self.modes:
             return self._route(name)
         model = self._model(name)
@@ -107,7 +112,60 @@ class Directory:
         reason = model.unavailable if model.provider == LOCAL else self._roster.providers[model.provider].unavailable
         if reason:
             raise NoCandidate(f"{name} cannot serve:", {name: reason})
-        return self._connect(model)
+        plan, last = [self._choice(model)], self._takeovers(named=True)
+        return single(lambda call: plan + last if call.tally.plans == 1 else plan, self._retries)
+
+    def _pool(self, spec: PoolSpec) -> Ask:
+        members = [self._member(member) for member in spec.members]
+        choices = {member.name: Choice(member.name, member.ask) for member in members}
+        pool = Pool(members, balance=spec.balance, rng=self._rng)
+        last = self._takeovers(named=True)
+
+        def plan(call: Call) -> list[Choice]:
+            order = [choices[member.name] for member in pool.order()]
+            return order + last if call.tally.plans == 1 else order
+
+        ask = single(plan, self._retries)
+        if spec.timeouts is None:
+            return ask
+        timeouts = spec.timeouts.value
+
+        async def bounded(call: Call) -> Reply:
+            return await ask(call.within(timeouts))
+
+        return bounded
+
+    def _member(self, member: str | MemberSpec) -> Member:
+        name, weight = (member, 1) if isinstance(member, str) else (member.model, member.weight)
+        ask = self._found_late(name)
+        if name in self._config.pools or name in self.modes:
+            load = Load(self._clock.steady)
+            return Member(name, measured(ask, load), load, weight=weight)
+        gate = self._gates.of(self._model(name))
+        return Member(name, ask, gate.load, is_healthy=lambda: gate.is_open, weight=weight)
+
+    def _choice(self, model: Model) -> Choice:
+        door = model.name if model.provider == LOCAL else model.provider
+        return Choice(model.name, self._connect(model), door, model.candidate.context)
+
+    def _takeovers(self, *, named: bool = False, is_auto: bool = False) -> list[Choice]:
+        """Who takes over when a route, or what a call names, has failed: of the outermost plan alone."""
+        spec = self._config.fallback
+        if named and not spec.named:
+            return []
+        tiers = [(tier, name) for tier in ("premium", "speed", "research") for name in getattr(spec, tier)]
+        choices = [Choice(name, self._staged(self._found_late(name), tier)) for tier, name in tiers]
+        if spec.any_model and not is_auto:
+            choices.append(Choice("auto", self._staged(self._found_late("auto"), "any")))
+        return choices
+
+    def _staged(self, ask: Ask, tier: str) -> Ask:
+        """`ask`, its attempts recorded as those of a fallback."""
+
+        async def attempt(call: Call) -> Reply:
+            return await ask(call.traced(structs.replace(call.trace, stage=f"fallback:{tier}")))
+
+        return attempt
 
     def _found_late(self, member: str) -> Ask:
         """A pool's member, found when it is asked: with the needs of that call, and as it can serve then."""
@@ -121,10 +179,13 @@ class Directory:
         mode = self.modes.get(name, ModeSpec())
         policies = {priority: Objective(priority, self._chains) for priority in PRIORITIES}
         default: Priority = mode.priority or self._config.route.priority or "frugal"
+        is_mode = name in self.modes
         return Route(
             lambda call: policies[call.needs.priority or default],
-            lambda: self._serving(name),
-            lambda candidate: self._connect(self._model(candidate)),
+            lambda: self._gates.open_among(self._serving(name)),
+            lambda candidate: self._choice(self._model(candidate)),
+            self._retries,
+            fallback=lambda: self._takeovers(named=not is_mode, is_auto=name == "auto"),
             state=self._state,
             rng=self._rng,
             new_id=self._new_id,
@@ -158,12 +219,13 @@ class Directory:
         while open_names:
             one = open_names.pop(0)
             if one in self._config.pools:
-                members = [member for member in self._config.pools[one].members if member not in seen]
+                members = [member for member in self._config.pools[one].names if member not in seen]
                 open_names += members
                 seen |= set(members)
             else:
                 models = self._eligible(self.modes[one]) if one in self.modes else [self._model(one)]
                 found |= {model.name: model.candidate for model in models}
+                self._gates.know(model for model in models if not model.unavailable)
         return list(found.values())
 
     def _eligible(self, mode: ModeSpec) -> list[Model]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from msgspec import Struct
 
 from ..core import ConfigError
@@ -22,6 +23,8 @@ class Environment(Struct, frozen=True):
     """The process's own, then ./.env, then ~/.env: the first that has a name wins."""
     config_file: Path | None = None
     """POINTSMAN_CONFIG, else `config.yaml` in the home where there is one."""
+    problems: tuple[str, ...] = ()
+    """What could not be read of the .env files: file, line and reason, never what stands there."""
 
     def first(self, names: Sequence[str]) -> tuple[str, str] | None:
         """The first of these variables that is set and not empty: (name, value). Raises ConfigError, naming only the
@@ -66,17 +69,19 @@ def read_environment(
     """The environment as it is now. The parameters replace the process's own, for tests."""
     own = os.environ if variables is None else variables
     user_home = user_home or Path(own.get("HOME") or Path.home())
-    merged = {
-        **_dotenv(user_home / ".env"),
-        **_dotenv((directory or Path.cwd()) / ".env"),
-        **own,
-    }
+    files = dict.fromkeys((user_home / ".env", (directory or Path.cwd()) / ".env"))
+    found = [_dotenv(file) for file in files]
+    merged: dict[str, str] = {}
+    for variables_of_file, _ in found:
+        merged |= variables_of_file
+    merged |= own
     # Where our files lie is the user's word, not that of the folder he happens to stand in.
     home = Path(own.get("POINTSMAN_HOME") or user_home / ".pointsman").expanduser()
     stated = own.get("POINTSMAN_CONFIG")
     default = home / "config.yaml"
     config_file = Path(stated).expanduser() if stated else default if default.is_file() else None
-    return Environment(home=home, variables=merged, config_file=config_file)
+    problems = tuple(problem for _, of_file in found for problem in of_file)
+    return Environment(home=home, variables=merged, config_file=config_file, problems=problems)
 
 
 THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -90,12 +95,25 @@ def _is_excepted(host: str, exceptions: str) -> bool:
     return False
 
 
-def _dotenv(path: Path) -> dict[str, str]:
+def _dotenv(path: Path) -> tuple[dict[str, str], list[str]]:
+    """What a file sets, and what is wrong with it."""
     try:
         if not path.is_file():
-            return {}
-        return {
-            name: value for name, value in dotenv_values(path, interpolate=False, encoding="utf-8-sig").items() if value
-        }
-    except (OSError, UnicodeDecodeError):
-        return {}
+            return {}, []
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        return {}, [f"{path} cannot be read ({error.strerror or error}): what it sets is missing."]
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        return {}, [f"{path}:{line}: This is not UTF-8 text, so nothing that the file sets was taken."]
+    values: dict[str, str | None] = {}
+    problems = []
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            # The empty lines before a statement count as its own.
+            string = binding.original.string
+            line = binding.original.line + string[: len(string) - len(string.lstrip())].count("\n")
+            problems.append(f"{path}:{line}: This is no NAME=value (is a quote left open?), so it was left out.")
+        elif binding.key:
+            values[binding.key] = binding.value
+    return {name: value for name, value in values.items() if value}, problems

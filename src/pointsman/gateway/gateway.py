@@ -9,17 +9,21 @@ It is an Ask itself: `await gateway(call)`.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import Literal, Self
 
 import uuid_utils
+from msgspec import structs
 
 from ..catalog import Price, PriceBook, shipped_catalog
 from ..core import (
     NO_NEEDS,
+    NO_TIMEOUTS,
     Ask,
     Call,
     Caller,
@@ -30,25 +34,35 @@ from ..core import (
     Message,
     Nanos,
     Needs,
+    OverBudget,
     Priority,
     Reply,
     Text,
+    Timeouts,
     from_usd,
 )
+from ..endpoints.gate import guarded
 from ..endpoints.local import MODELS as LOCAL_MODELS
 from ..endpoints.local import installed
-from ..ledger import REAL_CLOCK, Entry, Ledger
+from ..ledger import REAL_CLOCK, Entry, Key, Ledger, SharedState
+from ..ledger.budgets import Budgets
 from ..routing import Decision, Outcome, RouteState, Seen, learn
+from ..strategies import Retries
+from .alerting import Alerting
 from .attempts import Attempts
 from .config import read_config
 from .connections import Connections
 from .directory import Directory, Listed
 from .discovery import ollama_models
 from .environment import Environment, read_environment
+from .gates import Gates, tokens_of
 from .roster import Model, Roster
 from .specs import Config
+from .spending import Spending
+from .tending import Tending
 
 MOST_OUTCOMES = 256
+TOTAL_SECONDS = 600.0
 REFERENCE_MODEL = "gpt-5.5"
 """By the list price of this model the ledger says what local and free answers would have cost."""
 
@@ -63,11 +77,18 @@ class Gateway:
         environment: Environment | None = None,
         clock: Clock = REAL_CLOCK,
         rng: Random | None = None,
+        workers: int | None = None,
     ) -> None:
-        """Opens no file but the configuration, and no socket. Raises ConfigError."""
+        """Opens no file but the configuration, and no socket. Raises ConfigError.
+
+        `workers`: in how many processes this runs, where that is not as the configuration says.
+        """
+        rng = rng or Random()
         self.environment = environment or read_environment()
         self.configuration = read_config(config, self.environment)
         self.config = self.configuration.config
+        if workers is not None:
+            self.config = structs.replace(self.config, server=structs.replace(self.config.server, workers=workers))
         self.clock = clock
         self.ledger = Ledger.open(self.environment.home, keep_bodies=self.config.ledger.bodies)
         self._state: RouteState | None = None
@@ -78,31 +99,53 @@ class Gateway:
         self._connections = Connections(
             self.config, self.roster.providers, home=self.environment.home, clock=self.clock
         )
+        self._alerting = Alerting(self.config.alerts.webhook or "", self._connections.transport)
+        self.budgets = Budgets(self.ledger, (), clock=clock, tell=self._alerting.tell)
+        self._spending = Spending(self.budgets, self.config.budgets)
         self._attempts = Attempts(
             self.ledger,
+            self._spending,
             clock=clock,
             new_id=new_id,
             learn=self._learn,
             reference=lambda: self.reference_price,
             keep_features=self.config.ledger.features,
         )
+        self.state = SharedState(self.environment.home / "state.sqlite", clock)
+        self.gates = Gates(self.roster, self.state, clock)
+        self._tending = Tending(self.gates, self._connections.answers)
         self._directory = Directory(
             self.config,
             self.roster,
-            lambda model: self._attempts.recorded(self._connections.endpoint(model), model),
+            self.gates,
+            self._guarded,
+            retries=Retries(
+                clock=clock,
+                sleep=asyncio.sleep,
+                uniform=rng.uniform,
+                total=self.config.timeouts.total or TOTAL_SECONDS,
+                most_attempts=self.config.retries.attempts,
+                most_rounds=self.config.retries.rounds,
+            ),
             state=self._learnt,
             clock=clock,
-            rng=rng or Random(),
+            rng=rng,
             new_id=new_id,
         )
 
     async def open(self) -> Self:
         """Looks for the Ollama of this machine. Everything else waits for its first use."""
         await self.refresh()
+        self.gates.refresh()
+        self._tending.start()
         return self
 
     async def close(self) -> None:
+        await self._tending.stop()
+        self.budgets.close()
+        await self._alerting.close()
         await self._connections.close()
+        self.state.close()
         self.ledger.close()
 
     async def __aenter__(self) -> Self:
@@ -117,14 +160,29 @@ class Gateway:
             provider = self.roster.providers["ollama"]
             found = await ollama_models(
                 provider.base_url,
-                lambda: self._connections.transport(self.config.timeouts.connect, proxy=provider.proxy),
+                lambda: self._connections.transport(provider=provider),
             )
             self.roster.found_ollama(found)
         self._directory.forget()
 
+    def meet(self, key: Key) -> None:
+        """A key that calls are made with: from now on its budgets hold."""
+        self._spending.meet(key)
+
+    async def probe(self) -> None:
+        """Ask the providers of endpoints that are out of order, by what costs nothing, whether they are back. It is
+        done every ten seconds while the gateway is open."""
+        await self._tending.probe()
+
     async def __call__(self, call: Call) -> Reply:
-        """Serve a call. Raises UnknownModel, NoCandidate, or the AttemptError of the last attempt."""
-        return await self._directory.find(call.model, call.needs)(call)
+        """Serve a call. Raises UnknownModel, NoCandidate, OverBudget, or the AttemptError of the last attempt."""
+        try:
+            return await self._directory.find(call.model, call.needs)(call)
+        except OverBudget as error:
+            if error.at_limit == "refuse":
+                raise
+            needs = _costless(call.needs, error.at_limit)
+            return await self._directory.find("auto", needs)(call.with_needs(needs, task=call.task))
 
     async def ask(
         self,
@@ -142,9 +200,10 @@ class Gateway:
         local_only: bool = False,
         task: str = "",
         caller: Caller | None = None,
+        timeout: float | None = None,
     ) -> Reply:
-        """Ask in plain words. `budget`: US dollars for this call, as a decimal string; `max_latency`: seconds;
-        `quality`: 0 to 1."""
+        """Ask in plain words. `budget`: US dollars for this call, as a decimal string; `max_latency`: seconds, by which
+        models are chosen; `timeout`: seconds after which the whole call fails; `quality`: 0 to 1."""
         call = self.call(
             as_chat(prompt, system=system, max_tokens=max_tokens, temperature=temperature),
             model=model,
@@ -158,6 +217,7 @@ class Gateway:
             ),
             task=task,
             caller=caller,
+            timeout=timeout,
         )
         return await self(call)
 
@@ -170,8 +230,11 @@ class Gateway:
         needs: Needs | None = None,
         task: str = "",
         caller: Caller | None = None,
+        timeout: float | None = None,
     ) -> Call:
-        """A Call of our own making."""
+        """A Call of our own making. `timeout`: seconds for all of it."""
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise InvalidCall(f"The timeout is {timeout!r}: seconds, more than 0.", param="timeout")
         return Call(
             id=new_id(),
             model=model,
@@ -180,6 +243,7 @@ class Gateway:
             needs=needs or Needs(),
             task=task,
             caller=caller or Caller(),
+            timeouts=NO_TIMEOUTS if timeout is None else Timeouts(total=timeout),
         )
 
     def find(self, name: str) -> Ask:
@@ -206,6 +270,12 @@ class Gateway:
     @cached_property
     def _reference(self) -> Model | None:
         return self.roster.find(REFERENCE_MODEL)
+
+    def _guarded(self, model: Model) -> Ask:
+        """The endpoint of a model: what passes its gate is recorded. Health is looked at when places are chosen, not
+        again here: where all are out of order, or there is but one, it is asked all the same."""
+        recorded = self._attempts.recorded(self._connections.endpoint(model), model)
+        return guarded(recorded, self.gates.of(model), tokens_of, ignore_health=True)
 
     def _learn(self, outcome: Outcome) -> None:
         """Kept until somebody asks for the state: most calls name their model, and nobody does."""
@@ -248,6 +318,11 @@ def _remembered(ledger: Ledger) -> RouteState:
             for speed in speeds
         }
     )
+
+
+def _costless(needs: Needs, at_limit: Literal["free", "local"]) -> Needs:
+    """What is left to a caller whose money is spent."""
+    return structs.replace(needs, max_cost=Nanos(0), tier="local" if at_limit == "local" else needs.tier)
 
 
 def _dollars(text: str) -> Nanos:

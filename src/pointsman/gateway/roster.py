@@ -20,6 +20,7 @@ from ..catalog import (
     Quote,
 )
 from ..core import ConfigError
+from ..dialects import Quirk
 from ..routing import TASKS, Candidate, Rubric
 from .environment import THIS_MACHINE, Environment
 from .specs import Config, ModelSpec, ProviderSpec
@@ -38,9 +39,9 @@ class Provider(Struct, frozen=True):
     spec: ProviderSpec
     key: str
     unavailable: str = ""
+    """Why it cannot serve; '' when it can, as far as we know without asking it."""
     proxy: str = ""
     """The URL of the proxy through which it is reached; '' for none."""
-    """Why it cannot serve; '' when it can, as far as we know without asking it."""
 
     def deployment_of(self, model_id: str) -> Deployment:
         if self.spec.deployment is not None:
@@ -50,6 +51,14 @@ class Provider(Struct, frozen=True):
         stated = self.row.deployment_of(model_id)
         # Ollama and its like on another machine cost nothing, but what is sent there has left this one.
         return "free" if stated == "local" and not self.is_on_this_machine else stated
+
+    def quirks_of(self, model_id: str) -> frozenset[Quirk]:
+        """What the user states; else what the catalogue's row does, as long as it is spoken to as the row says."""
+        if self.spec.quirks is not None:
+            return self.spec.quirks
+        if self.row is None or self.dialect != self.row.dialect:
+            return frozenset()
+        return self.row.quirks_of(model_id)
 
     @property
     def is_on_this_machine(self) -> bool:
@@ -68,6 +77,8 @@ class Model(Struct, frozen=True):
     card: ModelCard | None
     quote: Quote
     candidate: Candidate
+    quirks: frozenset[Quirk] = frozenset()
+    """How the provider departs from its dialect for this model."""
 
     @property
     def unavailable(self) -> str:
@@ -206,6 +217,7 @@ class Roster:
             card=card,
             quote=quote,
             candidate=_candidate(name, deployment, card, spec, context, quote.charged, unavailable),
+            quirks=provider.quirks_of(model_id),
         )
 
     def _context(self, provider: Provider, model_id: str, card: ModelCard | None) -> int | None:

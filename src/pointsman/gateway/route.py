@@ -8,14 +8,14 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from ..core import Ask, Call, Nanos, NoCandidate, Reply, Trace, Unservable, Weighed
+from ..core import Call, Nanos, NoCandidate, Reply, Trace, Unservable, Weighed
 from ..routing import Candidate, Decision, Policy, RouteState, read_prompt
-from ..strategies import single
+from ..strategies import Choice, Retries, single
 
 N = TypeVar("N", int, float, Nanos)
 
-MOST_ATTEMPTS = 4
-"""The chosen model and up to three fallbacks: past that, what fails is not the model."""
+MOST_CHOICES = 5
+"""The chosen model and up to four fallbacks: past that, what fails is not the model."""
 
 
 class Defaults(Struct, frozen=True):
@@ -29,14 +29,17 @@ class Defaults(Struct, frozen=True):
 
 
 class Route:
-    """Chooses among `candidates` by `policy`; `ask_for` gives the Ask of a candidate by its name."""
+    """Chooses among `candidates` by `policy`; `choice` gives the way to a candidate by its name, `fallback` those that
+    take over in the end."""
 
     def __init__(
         self,
         policy: Callable[[Call], Policy],
         candidates: Callable[[], Sequence[Candidate]],
-        ask_for: Callable[[str], Ask],
+        choice: Callable[[str], Choice],
+        retries: Retries,
         *,
+        fallback: Callable[[], Sequence[Choice]] = tuple,
         state: Callable[[], RouteState],
         rng: Random,
         new_id: Callable[[], str],
@@ -44,7 +47,9 @@ class Route:
     ) -> None:
         self._policy = policy
         self._candidates = candidates
-        self._ask_for = ask_for
+        self._choice = choice
+        self._retries = retries
+        self._fallback = fallback
         self._state = state
         self._rng = rng
         self._new_id = new_id
@@ -57,8 +62,11 @@ class Route:
         decision = self._decide(call, candidates)
         if not decision.plan:
             raise _refusal(call, candidates, decision)
-        plan = [self._ask_for(name) for name in decision.plan[:MOST_ATTEMPTS]]
-        reply = await single(plan)(call.traced(_trace(decision, call.trace)))
+        plan = [self._choice(name) for name in _shortened(decision)]
+        if not call.tally.plans:
+            planned = {choice.name for choice in plan}
+            plan += [choice for choice in self._fallback() if choice.name not in planned]
+        reply = await single(lambda _: plan, self._retries)(call.traced(_trace(decision, call.trace)))
         reply.decision_id = decision.id
         return reply
 
@@ -82,6 +90,16 @@ class Route:
             local_only=theirs.local_only or ours.local_only,
         )
         return call.with_needs(needs, task=call.task or ours.task)
+
+
+def _shortened(decision: Decision) -> Sequence[str]:
+    """The first few of the plan. A model of this machine is always among them where there is one: when the network is
+    down, or the money is spent, it serves."""
+    first, rest = decision.plan[:MOST_CHOICES], decision.plan[MOST_CHOICES:]
+    local = {one.model for one in decision.candidates if one.deployment == "local"}
+    if local.isdisjoint(first):
+        return (*first, *[name for name in rest if name in local][:1])
+    return first
 
 
 def _stricter(theirs: N | None, ours: N | None) -> N | None:

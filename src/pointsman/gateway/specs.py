@@ -10,12 +10,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from ..core import Priority
+from ..core import Priority, Timeouts
+from ..dialects import Quirk
+from ..endpoints.pool import Balance
 from ..routing import Chain
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Mark = Annotated[float, Meta(ge=0, le=10)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
 DollarText = Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d+)?$", description="such as '0.15'")]
@@ -31,16 +34,34 @@ class FromEnv(Struct, frozen=True, kw_only=True):
 
 
 class TimeoutsSpec(Struct, frozen=True, kw_only=True):
-    """Seconds."""
+    """Seconds. What a call states comes first, then what its pool does, its provider, the top of the file; in the end
+    5, 30, 30 and 600."""
 
-    connect: Seconds = 5
+    connect: Seconds | None = None
     """Until the connection stands."""
-    ttft: Seconds = 30
-    """Until the first content."""
-    idle: Seconds = 30
-    """Between two chunks."""
-    total: Seconds = 600
-    """The whole of a reply."""
+    ttft: Seconds | None = None
+    """Until a stream's first content: pings are none."""
+    idle: Seconds | None = None
+    """Between two chunks after it."""
+    total: Seconds | None = None
+    """The whole of a call: all its attempts, and the pauses between them."""
+
+    @property
+    def value(self) -> Timeouts:
+        return Timeouts(connect=self.connect, ttft=self.ttft, idle=self.idle, total=self.total)
+
+
+class LimitsSpec(Struct, frozen=True, kw_only=True):
+    """How much may be sent. What is left out has no limit that we know of."""
+
+    requests_per_minute: Count | None = None
+    """Requests a minute."""
+    tokens_per_minute: Count | None = None
+    """Tokens a minute: of prompts and answers together."""
+    requests_per_day: Count | None = None
+    """Requests a day."""
+    tokens_per_day: Count | None = None
+    """Tokens a day."""
 
 
 class ProviderSpec(Struct, frozen=True, kw_only=True):
@@ -56,8 +77,18 @@ class ProviderSpec(Struct, frozen=True, kw_only=True):
     """Where it runs and who pays: this machine, a free tier, a paid API. The catalogue's row says, else `paid`."""
     headers: dict[str, str] = {}
     """Further headers for every call."""
+    quirks: frozenset[Quirk] | None = None
+    """How it departs from its dialect: see `docs/providers.md`. The catalogue's row says, else nothing."""
     timeouts: TimeoutsSpec | None = None
     """Its own, instead of those at the top."""
+    account: Name | None = None
+    """Whose limits it shares: providers of one account share one bucket. Its own name where left out."""
+    limits: LimitsSpec | None = None
+    """What the account may send; for a free tier the catalogue's row says."""
+    max_concurrent: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    """Calls at once for each model; it starts at 200 and adapts to 429 and 529 where left out."""
+    private_network: bool = False
+    """Its name may lead to an address of a private network."""
     enabled: bool = True
     """`false` switches it off."""
 
@@ -105,14 +136,30 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """By task type."""
 
 
+class MemberSpec(Struct, frozen=True, kw_only=True):
+    """A member of a pool that is to get more than the others."""
+
+    model: Name
+    """A model, pool or mode."""
+    weight: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """Its share of the calls, where the pool's `balance` is `weighted`."""
+
+
 class PoolSpec(Struct, frozen=True, kw_only=True):
     """Several models behind one name, any of which may serve."""
 
-    members: tuple[str, ...]
+    members: tuple[str | MemberSpec, ...]
     """Models, pools or modes."""
-    balance: Literal["p2c", "round_robin", "least_busy", "fastest"] = "p2c"
+    balance: Balance = "p2c"
     """Who is asked first: the better of two drawn at random (by time to the first content and calls in flight), each in
-    turn, the least busy, or the fastest."""
+    turn, each in turn by weight, the least busy, or the fastest. Members that are out of order are passed over."""
+    timeouts: TimeoutsSpec | None = None
+    """For calls to this pool, instead of those of its members' providers."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its members' names, in their order."""
+        return tuple(member if isinstance(member, str) else member.model for member in self.members)
 
 
 class ModeSpec(Struct, frozen=True, kw_only=True):
@@ -145,6 +192,75 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """By task type; each replaces the chain that ships for it."""
 
 
+class RetriesSpec(Struct, frozen=True, kw_only=True):
+    """A call that fails before it has begun to answer goes on to the next place at once; when all have failed, it is
+    tried again after a pause."""
+
+    attempts: Annotated[int, Meta(ge=1, le=20)] = 6
+    """Attempts of one call, over all places and rounds."""
+    rounds: Annotated[int, Meta(ge=0, le=10)] = 2
+    """How often all places are tried again, after up to 0.5 s, 1 s, … and what the upstream's Retry-After asks for."""
+
+
+class FallbackSpec(Struct, frozen=True, kw_only=True):
+    """Who takes over when all that a route has chosen fails."""
+
+    premium: tuple[str, ...] = ()
+    """Models to try first, in this order."""
+    speed: tuple[str, ...] = ()
+    """Models to try next: fast ones."""
+    research: tuple[str, ...] = ()
+    """And then these."""
+    any_model: bool = True
+    """In the end, whatever model can serve."""
+    named: bool = False
+    """Also for a call that names one model or pool. Else such a call fails when those do."""
+
+
+class BudgetSpec(Struct, frozen=True, kw_only=True):
+    """A sum that is not overspent. Free and local models are never held up by it."""
+
+    scope: Literal["server", "key", "user", "tag"]
+    """Whose calls count."""
+    usd: Dollars | DollarText
+    """US dollars."""
+    window: Literal["request", "day", "month"] = "month"
+    """For each call, or in all for each day or month."""
+    who: str = ""
+    """The key's name or id, the user, or the tag. Left out: each one has this sum for itself."""
+    at_limit: Literal["refuse", "free", "local"] = "refuse"
+    """What then: refuse, or serve by models that cost nothing, or by those of this machine."""
+    alert: tuple[Share, ...] = (0.5, 0.8, 1)
+    """Shares at which to tell: in the log, and to `alerts.webhook`."""
+    allow_unknown: bool = False
+    """Let models through whose price is not known: they count nothing."""
+    timezone: str = "UTC"
+    """Where days and months begin."""
+
+
+class AlertsSpec(Struct, frozen=True, kw_only=True):
+    webhook: Url | None = None
+    """Alerts are posted there, as JSON."""
+
+
+class KeyLimitsSpec(Struct, frozen=True, kw_only=True):
+    """For each virtual key that has no limits of its own."""
+
+    requests_per_minute: Count | None = None
+    """Requests a minute."""
+    tokens_per_minute: Count | None = None
+    """Tokens a minute: of prompts and answers together."""
+
+
+class ServerLimitsSpec(Struct, frozen=True, kw_only=True):
+    """What the server takes at once. Past a bound it says so at once, with a time to come back."""
+
+    server: Annotated[int, Meta(ge=1, le=1_000_000)] = 4096
+    """Calls at once."""
+    keys: KeyLimitsSpec = KeyLimitsSpec()
+    """For each key."""
+
+
 class LedgerSpec(Struct, frozen=True, kw_only=True):
     bodies: bool = False
     """Keep prompts and answers."""
@@ -165,6 +281,15 @@ class LocalSpec(Struct, frozen=True, kw_only=True):
     """Look for Ollama on its usual port."""
 
 
+class DrainSpec(Struct, frozen=True, kw_only=True):
+    """How `serve` ends when it is told to (SIGTERM). Ctrl-C leaves the grace out; told twice, it ends at once."""
+
+    grace: Annotated[float, Meta(ge=0, le=3600)] = 5
+    """Seconds in which it still takes calls, while `/ready` says no: load balancers need some to notice."""
+    longest: Annotated[float, Meta(ge=0, le=3600)] = 60
+    """Seconds after which calls that still run are broken off, with an error that says why."""
+
+
 class ServerSpec(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     """The address to listen at."""
@@ -172,8 +297,16 @@ class ServerSpec(Struct, frozen=True, kw_only=True):
     """The port; 0 takes any free one."""
     key: str | FromEnv | None = None
     """A key of your own beside those that `pointsman keys create` makes."""
+    hosts: tuple[Name, ...] = ()
+    """Names by which clients reach the server, beside localhost and plain addresses: a reverse proxy's, say."""
     max_body_mb: Annotated[float, Meta(gt=0, le=1024)] = 32
     """Megabytes of the largest body that is taken."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Processes that serve."""
+    drain: DrainSpec = DrainSpec()
+    """How it ends."""
+    keep_alive: Annotated[float, Meta(ge=0.1, le=3600)] = 10
+    """Seconds without a word after which a stream's client is sent a sign of life."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -196,4 +329,14 @@ class Config(Struct, frozen=True, kw_only=True):
     server: ServerSpec = ServerSpec()
     """What `serve` does."""
     timeouts: TimeoutsSpec = TimeoutsSpec()
-    """For every provider that states none of its own."""
+    """For every call, pool and provider that states none of its own."""
+    retries: RetriesSpec = RetriesSpec()
+    """How often a call is tried again."""
+    fallback: FallbackSpec = FallbackSpec()
+    """Who takes over in the end."""
+    limits: ServerLimitsSpec = ServerLimitsSpec()
+    """What `serve` takes at once."""
+    budgets: tuple[BudgetSpec, ...] = ()
+    """Sums that are not overspent."""
+    alerts: AlertsSpec = AlertsSpec()
+    """Where alerts go, beside the log."""

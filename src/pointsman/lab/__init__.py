@@ -3,7 +3,6 @@
 from .agreement import Agreement, Cluster, agreement
 from .compare import Comparison, Engine, EngineResult, Failure, Progress, compare
 from .page import to_html
-from .plain import plain_line, plain_text
 from .report import to_markdown
 from .wire import to_json
 
@@ -17,8 +16,6 @@ __all__ = [
     "Progress",
     "agreement",
     "compare",
-    "plain_line",
-    "plain_text",
     "to_html",
     "to_json",
     "to_markdown",

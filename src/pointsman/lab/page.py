@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from ..core.plain import plain_line, plain_text
 from .agreement import RULE, Agreement
 from .compare import Comparison, EngineResult
-from .plain import plain_line, plain_text
 from .report import COLUMNS, STATES, details, facts, headline, plain_line_of_diff, prompt_text, remark, row, server_of
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 from ..core import Chat, Message, Text, Usage, show_usd
+from ..core.plain import plain_line, plain_text
 from .agreement import RULE, Agreement
 from .compare import Comparison, EngineResult
-from .plain import plain_line, plain_text
 
 STATES = {"ok": "ok", "broken": "broken off", "failed": "failed", "timeout": "timed out", "stopped": "stopped"}
 

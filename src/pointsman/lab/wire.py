@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from ..core import Nanos, Usage, to_usd
+from ..core.plain import ascii_escaped
 from .agreement import RULE
 from .compare import Comparison, EngineResult
-from .plain import ascii_escaped
 from .report import prompt_text, settings
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from ..core import LedgerError
 from .entries import Entry
-from .journal import journals_in, read_batch, seed_of
+from .journal import Tail, journals_in, read_batch, seed_of
+from .names import Names
+from .purses import process_of, reclaim, settle
 from .records import Batch
-from .rows import INSERT_BODY, Names, body_row, entry_row, insert_entries
+from .rows import INSERT_BODY, body_row, entry_row, insert_entries, unpack_id
 from .store import Store
 
 BATCH = 500
+_BREATH = 0.001
+"""Seconds between two batches, for whoever waits for the lock: SQLite lets nobody stand in line."""
 _PATIENCE = 2.0
 """Seconds to wait for another process's lock: the journal can wait longer than whoever asked for a flush."""
 
@@ -39,7 +44,7 @@ class Drainer:
         self.damaged = 0
         """Stretches that could not be read. Their journals are kept in the directory 'damaged'."""
 
-    def drain(self, *, own: Path | None = None, living: bool = False) -> int:
+    def drain(self, *, own: Tail | None = None, living: bool = False) -> int:
         """Stores what is new in `own`, in the journals of dead processes (which are then removed) and, if `living`, in
         those of other processes too. Gives the number of records; raises LedgerError, and then nothing is lost."""
         stored = 0
@@ -47,7 +52,8 @@ class Drainer:
         try:
             with self._store.explaining("written"):
                 for path in journals_in(self._directory):
-                    stored += self._drain_file(path, living or path == own, newer)
+                    tail = own if own is not None and own.path == path else None
+                    stored += self._drain_file(path, living or tail is not None, tail, newer)
         except LedgerError:
             self.close()
             raise
@@ -64,7 +70,7 @@ class Drainer:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _drain_file(self, path: Path, wanted: bool, newer: list[Path]) -> int:
+    def _drain_file(self, path: Path, wanted: bool, tail: Tail | None, newer: list[Path]) -> int:
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -73,7 +79,7 @@ class Drainer:
             dead = _lock(file)
             if not (dead or wanted) or (dead and not os.fstat(file).st_nlink):
                 return 0
-            stored, is_newer, damaged = self._read(file, path)
+            stored, is_newer, damaged = self._read(file, path, tail)
             self.damaged += damaged
             if is_newer:
                 newer.append(path)
@@ -83,11 +89,17 @@ class Drainer:
         finally:
             os.close(file)
 
-    def _read(self, file: int, path: Path) -> tuple[int, bool, int]:
+    def _read(self, file: int, path: Path, tail: Tail | None) -> tuple[int, bool, int]:
         """(records stored, whether a newer pointsman wrote what comes next, damaged stretches)"""
         stored = damaged = 0
-        while os.fstat(file).st_size != self._places.get(path.name, 0):
-            batch = self._store_batch(file, path)
+        size = os.fstat(file).st_size  # what is written meanwhile has to wait, or a busy process's journal has no end
+        while self._places.get(path.name, 0) < size:
+            if stored:
+                time.sleep(_BREATH)
+            try:
+                batch = self._store_batch(file, path, tail)
+            except _UNSOUND:  # of an entry that no file holds as it is: what the file holds of it is what counts
+                batch = self._store_batch(file, path, None)
             stored += len(batch.records)
             if batch.damaged:
                 damaged += batch.damaged
@@ -96,17 +108,16 @@ class Drainer:
                 return stored, batch.newer, damaged
         return stored, False, damaged
 
-    def _store_batch(self, file: int, path: Path) -> Batch:
+    def _store_batch(self, file: int, path: Path, tail: Tail | None) -> Batch:
         connection, names = self._connected()
         connection.execute("BEGIN IMMEDIATE")
         try:
             row = connection.execute("SELECT drained FROM journals WHERE name = ?", (path.name,)).fetchone()
             place = row[0] if row else 0
-            batch = read_batch(file, seed_of(path), place, BATCH)
-            entries = [entry_row(record, names) for record in batch.records if isinstance(record, Entry)]
-            bodies = [body_row(record) for record in batch.records if not isinstance(record, Entry)]
-            insert_entries(connection, entries)
-            connection.executemany(INSERT_BODY, bodies)
+            batch = tail.take(place, BATCH) if tail is not None else _NOTHING
+            if not batch.records:
+                batch = read_batch(file, seed_of(path), place, BATCH)
+            _store(connection, names, batch, process_of(path))
             if batch.end:
                 connection.execute(_PLACE, (path.name, place + batch.end))
             connection.execute("COMMIT")
@@ -131,6 +142,7 @@ class Drainer:
         for (name,) in connection.execute("SELECT name FROM journals").fetchall():
             if not (self._directory / name).exists():
                 connection.execute("DELETE FROM journals WHERE name = ?", (name,))
+        reclaim(connection, self._directory)
 
     def _keep_copy(self, path: Path) -> None:
         """A second name for a damaged journal, under which it outlives its removal."""
@@ -146,6 +158,41 @@ class Drainer:
         self._places.pop(path.name, None)
         connection, _ = self._connected()
         connection.execute("DELETE FROM journals WHERE name = ?", (path.name,))
+        reclaim(connection, self._directory)
+
+
+def _store(connection: sqlite3.Connection, names: Names, batch: Batch, process: str) -> None:
+    entries = [record for record in batch.records if isinstance(record, Entry)]
+    paid = [entry for entry in entries if entry.holds]
+    last = connection.execute("SELECT max(number) FROM entries").fetchone()[0] if paid else None
+    stored = insert_entries(connection, [entry_row(entry, names) for entry in entries])
+    if len(entries) < len(batch.records):
+        bodies = [body_row(record) for record in batch.records if not isinstance(record, Entry)]
+        connection.executemany(INSERT_BODY, bodies)
+    if paid and stored < len(entries):  # what was stored before was settled then
+        new = {
+            unpack_id(row[0])
+            for row in connection.execute("SELECT attempt_id FROM entries WHERE number > ?", (last or 0,))
+        }
+        first = {entry.attempt_id: entry for entry in reversed(paid)}
+        paid = [entry for entry in first.values() if entry.attempt_id in new]
+    settle(connection, process, paid)
+
+
+_NOTHING = Batch((), 0)
+_UNSOUND = (TypeError, ValueError, OverflowError, AttributeError)
+
+
+def is_dead(journal: Path) -> bool:
+    """Whether nobody writes to a journal any more, nor drains it."""
+    try:
+        file = os.open(journal, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        return _lock(file)
+    finally:
+        os.close(file)
 
 
 def _lock(file: int) -> bool:

@@ -73,6 +73,10 @@ class Entry(Struct, frozen=True, array_like=True, kw_only=True):
     """Of pointsman."""
     deployment: str = ""
     """'local', 'free' or 'paid': where it ran, and who pays."""
+    holds: tuple[str, ...] = ()
+    """Names of the purses that pay for it."""
+    held: Nanos | None = None
+    """What was reserved for it in each of them: so much is taken where the cost is unknown."""
 
     def __post_init__(self) -> None:
         if len(self.features) > MAX_FEATURES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,37 @@ from .records import Batch, frame, parse
 SUFFIX = ".journal"
 ROTATE_AT = 8 * 1024 * 1024
 _READ_SIZE = 1024 * 1024
+_AT_HAND = 4096
+
+
+class Tail:
+    """The last entries of the file that is being written, at hand for whoever stores them in the same process: to read
+    them back would take a third of all that the ledger costs.
+
+    One thread adds while another takes. The file says what is recorded: whatever is not here is read there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._entries: deque[tuple[int, int, Entry]] = deque()
+        """(where it begins, where it ends, entry)"""
+
+    def add(self, start: int, end: int, entry: Entry) -> None:
+        """Past 4096 it is left to the file: while SQLite is locked, memory must not grow."""
+        if len(self._entries) < _AT_HAND:
+            self._entries.append((start, end, entry))
+
+    def take(self, place: int, limit: int) -> Batch:
+        """Up to `limit` entries that follow one another from `place` on, none where that one is not at hand. They are
+        gone from here: who fails to store them finds them in the file."""
+        taken: list[Entry] = []
+        entries, end = self._entries, place
+        while entries and entries[0][0] < place:
+            entries.popleft()
+        while entries and entries[0][0] == end and len(taken) < limit:
+            _, end, entry = entries.popleft()
+            taken.append(entry)
+        return Batch(tuple(taken), end - place)
 
 
 class Journal:
@@ -41,8 +73,8 @@ class Journal:
         try:
             for made in (directory.parent, directory):
                 made.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path, self._file = self._create()
-            self._seed = seed_of(self._path)
+            self._tail, self._file = self._create()
+            self._seed = seed_of(self.path)
         except OSError as error:
             raise LedgerError(
                 f"No journal could be made in {directory}: {error.strerror}. Calls are not served unrecorded: make it "
@@ -52,13 +84,18 @@ class Journal:
     @property
     def path(self) -> Path:
         """The file that is being written."""
-        return self._path
+        return self._tail.path
+
+    @property
+    def tail(self) -> Tail:
+        """Of that file."""
+        return self._tail
 
     def append(self, record: Entry | Body) -> None:
         """When this returns, the record is in the file. Raises LedgerError when it is not; earlier ones stay whole."""
         with self._lock:
             if self._file < 0:
-                raise LedgerError(f"The journal {self._path} is closed: nothing can be recorded.")
+                raise LedgerError(f"The journal {self.path} is closed: nothing can be recorded.")
             if self._size >= self._rotate_at or self._ragged:
                 self._rotate()
             data = frame(record, self._seed)
@@ -70,7 +107,9 @@ class Journal:
             if written < len(data):
                 self._cut_off()
                 raise self._refusal(f"only {written} of {len(data)} bytes were taken (is the disk full?)")
-            self._size += written
+            start, self._size = self._size, self._size + written
+            if isinstance(record, Entry) and not self._ragged:
+                self._tail.add(start, self._size, record)
 
     def close(self) -> None:
         """Lets go of the file. It stays until it has been drained."""
@@ -79,23 +118,23 @@ class Journal:
                 os.close(self._file)
                 self._file = -1
 
-    def _create(self) -> tuple[Path, int]:
+    def _create(self) -> tuple[Tail, int]:
         while True:
             self._number += 1
             path = self._directory / f"{self._stem}-{self._number:06d}{SUFFIX}"
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file).st_nlink:
-                return path, file
+                return Tail(path), file
             os.close(file)  # a drainer came between the two lines above, and took it for a dead one
 
     def _rotate(self) -> None:
         """A failure leaves the old file in use: a long journal is better than none."""
         with suppress(OSError):
-            path, file = self._create()
+            tail, file = self._create()
             os.close(self._file)
-            self._path, self._file, self._size, self._ragged = path, file, 0, False
-            self._seed = seed_of(path)
+            self._tail, self._file, self._size, self._ragged = tail, file, 0, False
+            self._seed = seed_of(tail.path)
 
     def _cut_off(self) -> None:
         try:
@@ -104,7 +143,7 @@ class Journal:
             self._ragged = True
 
     def _refusal(self, reason: str | None) -> LedgerError:
-        return LedgerError(f"The attempt could not be recorded in {self._path}: {reason}. Free some space there.")
+        return LedgerError(f"The attempt could not be recorded in {self.path}: {reason}. Free some space there.")
 
 
 def seed_of(path: Path) -> int:

@@ -10,23 +10,30 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
+from fnmatch import translate
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
+import msgspec
 from msgspec import Struct
 
-from ..core import Clock, InvalidCall, LedgerError
+from ..core import Clock, InvalidCall, LedgerError, Nanos
 from .store import Store
 
 Scope = Literal["call", "read", "admin"]
+Window = Literal["day", "month"]
 
 PREFIX = "pm-"
 CHECK_EVERY = 1.0
 """Seconds for which a KeyRing trusts what it has read."""
 STALE_AFTER = 2.0
+MOST_PATTERNS = 100
+MOST_A_MINUTE = 1_000_000_000_000
 
 _SECRET_BYTES = 32
 _NO_DIGEST = bytes(hashlib.sha256().digest_size)
@@ -41,6 +48,19 @@ class Key(Struct, frozen=True):
     scopes: frozenset[Scope]
     expires: float | None = None
     revoked: float | None = None
+    models: tuple[str, ...] = ()
+    """Shell-style patterns of what a call may name as its model; () is everything."""
+    requests_per_minute: int | None = None
+    """Its own limit, instead of the one that the configuration states for every key; so is the next."""
+    tokens_per_minute: int | None = None
+    budget: Nanos | None = None
+    """What all its calls may cost in each `budget_window`."""
+    budget_window: Window = "month"
+    user: str = ""
+    """The user for whom all its calls count, whatever their bodies say; '' is whom the body names."""
+
+    def may_name(self, model: str) -> bool:
+        return not self.models or _any_of(self.models)(model) is not None
 
 
 class Keys:
@@ -55,24 +75,37 @@ class Keys:
         self._random_bytes = random_bytes
 
     def create(
-        self, name: str, *, scopes: Iterable[Scope] = ("call", "read"), expires: float | None = None
+        self,
+        name: str,
+        *,
+        scopes: Iterable[Scope] = ("call", "read"),
+        expires: float | None = None,
+        models: Iterable[str] = (),
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        budget: Nanos | None = None,
+        budget_window: Window = "month",
+        user: str = "",
     ) -> tuple[str, Key]:
         """The key itself, which is shown once and kept nowhere, and what is known about it. Raises InvalidCall."""
         key = Key(
             id=base64.b32encode(self._random_bytes(5)).decode().lower(),
-            name=_checked_name(name),
+            name=_checked_text(name, "name"),
             created=self._wall(),
             scopes=_checked_scopes(scopes),
             expires=expires,
+            models=_checked_models(models),
+            requests_per_minute=_checked_amount(requests_per_minute, "requests_per_minute"),
+            tokens_per_minute=_checked_amount(tokens_per_minute, "tokens_per_minute"),
+            budget=_checked_budget(budget),
+            budget_window=_checked_window(budget_window),
+            user=user and _checked_text(user, "user"),
         )
         secret = base64.urlsafe_b64encode(self._random_bytes(_SECRET_BYTES)).decode().rstrip("=")
         text = f"{PREFIX}{key.id}-{secret}"
         with self._store.explaining("written"), closing(self._store.connect()) as connection:
             pepper = read_pepper(self._pepper) or self._make_pepper(connection)
-            connection.execute(
-                "INSERT INTO keys (id, name, digest, scopes, created, expires) VALUES (?, ?, ?, ?, ?, ?)",
-                (key.id, key.name, digest_of(text, pepper), " ".join(sorted(key.scopes)), key.created, expires),
-            )
+            connection.execute(_INSERT, (*_row(key), digest_of(text, pepper)))
         return text, key
 
     def list(self) -> list[Key]:
@@ -189,13 +222,36 @@ def read_pepper(path: Path) -> bytes | None:
 
 def read_keys(connection: sqlite3.Connection) -> list[tuple[Key, bytes]]:
     """Each key with its digest, the oldest first."""
-    rows = connection.execute(
-        "SELECT id, name, created, scopes, expires, revoked, digest FROM keys ORDER BY created, id"
-    ).fetchall()
-    return [
-        (Key(key_id, name, created, _checked_scopes(scopes.split()), expires, revoked), digest)
-        for key_id, name, created, scopes, expires, revoked, digest in rows
-    ]
+    return [_key(*row) for row in connection.execute(_SELECT).fetchall()]
+
+
+_COLUMNS = (
+    *("id", "name", "scopes", "created", "expires"),
+    *("models", "requests_per_minute", "tokens_per_minute", "budget", "budget_window", "user"),
+)
+"""Each by its name: what else may come to stand in the table is no right."""
+_INSERT = f"INSERT INTO keys ({', '.join(_COLUMNS)}, digest) VALUES ({'?, ' * len(_COLUMNS)}?)"
+_SELECT = f"SELECT digest, revoked, {', '.join(_COLUMNS)} FROM keys ORDER BY created, id"
+
+
+def _row(key: Key) -> tuple[object, ...]:
+    values = {column: getattr(key, column) for column in _COLUMNS}
+    values["scopes"] = " ".join(sorted(key.scopes))
+    values["models"] = msgspec.json.encode(key.models).decode()
+    return tuple(values.values())
+
+
+def _key(digest: bytes, revoked: float | None, *row: object) -> tuple[Key, bytes]:
+    """Raises LedgerError for a row that does not hold what we write: no right is guessed."""
+    values = dict(zip(_COLUMNS, row, strict=True))
+    try:
+        values["scopes"] = str(values["scopes"]).split()
+        values["models"] = msgspec.json.decode(str(values["models"]))
+        return msgspec.convert({**values, "revoked": revoked}, Key), digest
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise LedgerError(
+            f"What the ledger says of the key {values['id']!r} is damaged: {error}. Put a backup in its place."
+        ) from error
 
 
 def _id_in(text: str) -> str:
@@ -203,10 +259,41 @@ def _id_in(text: str) -> str:
     return parts[1] if len(parts) == 3 and text.startswith(PREFIX) else ""
 
 
-def _checked_name(name: str) -> str:
-    if not 0 < len(name) <= 100 or not name.isprintable() or name != name.strip():
-        raise InvalidCall(f"{name!r} is no name for a key: 1 to 100 printable characters are.", param="name")
-    return name
+@lru_cache(maxsize=1024)
+def _any_of(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """The names that callers send are not cached: they may be of any length, and ever new."""
+    return re.compile("|".join(map(translate, patterns))).match
+
+
+def _checked_text(text: str, what: str, param: str = "") -> str:
+    if not 0 < len(text) <= 100 or not text.isprintable() or text != text.strip():
+        raise InvalidCall(f"{text!r} is no {what} for a key: 1 to 100 printable characters are.", param=param or what)
+    return text
+
+
+def _checked_models(models: Iterable[str]) -> tuple[str, ...]:
+    patterns = tuple(dict.fromkeys(models))
+    if len(patterns) > MOST_PATTERNS:
+        raise InvalidCall(f"A key may have {MOST_PATTERNS} patterns of models, not {len(patterns)}.", param="models")
+    return tuple(_checked_text(pattern, "pattern of models", "models") for pattern in patterns)
+
+
+def _checked_amount(amount: int | None, what: str) -> int | None:
+    if amount is not None and not 1 <= amount <= MOST_A_MINUTE:
+        raise InvalidCall(f"{what} is {amount}: it may be from 1 to {MOST_A_MINUTE:,}.", param=what)
+    return amount
+
+
+def _checked_budget(budget: Nanos | None) -> Nanos | None:
+    if budget is not None and not 0 <= budget < 2**63:
+        raise InvalidCall(f"A key's budget is an amount of money from 0 up, not {budget} nano-dollars.", param="budget")
+    return budget
+
+
+def _checked_window(window: Window) -> Window:
+    if window not in get_args(Window):
+        raise InvalidCall(f"A key's budget is for a day or a month, not for {window!r}.", param="budget_window")
+    return window
 
 
 def _checked_scopes(scopes: Iterable[str]) -> frozenset[Scope]:

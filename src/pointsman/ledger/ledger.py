@@ -13,7 +13,7 @@ from typing import Self
 from ..core import Clock, LedgerError
 from .drain import Drainer
 from .entries import Body, Entry
-from .journal import Journal
+from .journal import Journal, Tail
 from .keys import KeyRing, Keys
 from .queries import Queries
 from .store import Store
@@ -47,13 +47,14 @@ class Ledger:
         self.keep_bodies = keep_bodies
         self._clock = clock
         self._random_bytes = random_bytes
-        self._store = Store(home / "ledger.sqlite")
+        self.store = Store(home / "ledger.sqlite")
         self._pepper = home / "keys.pepper"
         self._journal: Journal | None = None
+        self._stem = ""
         self._starting = threading.Lock()
-        self._writer = Writer(Drainer(self._store, self._journals), self._own_journal)
-        self.queries = Queries(self._store)
-        self.keys = Keys(self._store, self._pepper, wall=clock.wall, random_bytes=random_bytes)
+        self._writer = Writer(Drainer(self.store, self.journals), self._own_journal)
+        self.queries = Queries(self.store)
+        self.keys = Keys(self.store, self._pepper, wall=clock.wall, random_bytes=random_bytes)
 
     @property
     def problem(self) -> str | None:
@@ -65,14 +66,28 @@ class Ledger:
         """Stretches of journals that this process could not read: kept in `journal/damaged` to be looked at."""
         return self._writer.damaged
 
+    @property
+    def journals(self) -> Path:
+        """The directory in which every process has its journals."""
+        return self.home / "journal"
+
+    @property
+    def pepper(self) -> Path:
+        return self._pepper
+
+    @property
+    def process(self) -> str:
+        """What the names of this process's journals begin with; '' before `start`."""
+        return self._stem
+
     def start(self) -> None:
         """Makes the journal and starts to drain, once; the first record does it else. Raises LedgerError."""
         if self._journal is not None:
             return
         with self._starting:
             if self._journal is None:
-                stem = f"{int(self._clock.wall())}-{os.getpid()}-{self._random_bytes(8).hex()}"
-                self._journal = Journal(self._journals, stem)
+                self._stem = f"{int(self._clock.wall())}-{os.getpid()}-{self._random_bytes(8).hex()}"
+                self._journal = Journal(self.journals, self._stem)
                 self._writer.start()
 
     def record(self, entry: Entry) -> None:
@@ -91,7 +106,7 @@ class Ledger:
 
     def key_ring(self) -> KeyRing:
         """For a server: verifies keys in memory. The caller closes it."""
-        return KeyRing(self._store, self._pepper, self._clock)
+        return KeyRing(self.store, self._pepper, self._clock)
 
     def close(self) -> None:
         """Drains once more. Where that fails the entries stay in the journal, and the next process stores them."""
@@ -108,12 +123,8 @@ class Ledger:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    @property
-    def _journals(self) -> Path:
-        return self.home / "journal"
-
-    def _own_journal(self) -> Path | None:
-        return self._journal.path if self._journal else None
+    def _own_journal(self) -> Tail | None:
+        return self._journal.tail if self._journal else None
 
     def _append(self, record: Entry | Body) -> None:
         if self._journal is None:

@@ -1,12 +1,15 @@
 """The schema, step by step. A step that was released is never changed: a new one is added at the end.
 
-Words that come again and again (models, tasks, tags, …) lie once in `names`; the rejected candidates of a decision,
-which hardly change from call to call, lie once in `rejections`. NULL stands for '' and for unknown.
+What comes again and again lies once: what was asked of which model, and how it went, in `contexts`; users, tags and
+other words in `names`; the rejected candidates of a decision in `rejections`. What does not apply is empty or 0; NULL
+is what nobody knows.
 """
 
 from __future__ import annotations
 
 import sqlite3
+
+import msgspec
 
 
 def create_ledger(connection: sqlite3.Connection) -> None:
@@ -14,7 +17,60 @@ def create_ledger(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS = (create_ledger,)
+def add_budgets(connection: sqlite3.Connection) -> None:
+    for statement in (_PURSES, _LEASES, _ALERTS, _ENTRY_HOLDS, _ENTRY_HELD):
+        connection.execute(statement)
+
+
+def add_key_rights(connection: sqlite3.Connection) -> None:
+    for column in _KEY_RIGHTS:
+        connection.execute(f"ALTER TABLE keys ADD COLUMN {column}")
+
+
+def gather_contexts(connection: sqlite3.Connection) -> None:
+    """Entries of 21 columns in place of 49: a row costs its writer in proportion."""
+    connection.execute(_CONTEXTS)
+    connection.execute("ALTER TABLE entries RENAME TO wide_entries")
+    connection.execute(_LEAN_ENTRIES)
+    numbers = _numbers_of_contexts(connection)
+    connection.create_function("context_of", len(_SHARED), lambda *shared: numbers[shared])
+    connection.create_function("details_of", len(_PACKED), _details_of)
+    connection.execute(_MAKE_LEAN)
+    connection.execute("DROP TABLE wide_entries")
+    connection.execute(_ENTRIES_BY_TIME)
+
+
+MIGRATIONS = (create_ledger, add_budgets, add_key_rights, gather_contexts)
+
+
+def _numbers_of_contexts(connection: sqlite3.Connection) -> dict[tuple[int | None, ...], int]:
+    """What rows of `wide_entries` share → the number of the context that was made of it."""
+
+    def word(number: int | None) -> str:
+        row = connection.execute("SELECT text FROM names WHERE id = ?", (number,)).fetchone()
+        return str(row[0]) if row else ""
+
+    columns, places = ", ".join(_SHARED), ", ".join("?" * len(_SHARED))
+    numbers = {}
+    for shared in connection.execute(f"SELECT DISTINCT {columns} FROM wide_entries").fetchall():
+        values = [
+            (value or 0) if column in _SHARED_NUMBERS else word(value)
+            for column, value in zip(_SHARED, shared, strict=True)
+        ]
+        connection.execute(f"INSERT INTO contexts ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING", values)
+        row = connection.execute(f"SELECT id FROM contexts WHERE ({columns}) = ({places})", values).fetchone()
+        numbers[shared] = int(row[0])
+    return numbers
+
+
+def _details_of(*packed: object) -> bytes:
+    """The values of _PACKED in MessagePack; empty where nothing of them applies."""
+    if all(value is None or value == 0 and isinstance(value, int) for value in packed):
+        return b""
+    *counts, probability, state_version, candidates, rejected = packed
+    plain = [count or 0 for count in counts]
+    return msgspec.msgpack.encode([*plain, probability, state_version or "", candidates or b"", rejected])
+
 
 _NAMES = "CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)"
 
@@ -94,4 +150,122 @@ CREATE TABLE keys (
     expires REAL,
     revoked REAL
 ) WITHOUT ROWID
+"""
+
+_PURSES = """
+CREATE TABLE purses (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    rule TEXT NOT NULL DEFAULT '',
+    scope TEXT NOT NULL DEFAULT '',
+    who TEXT NOT NULL DEFAULT '',
+    span TEXT NOT NULL DEFAULT '',
+    period TEXT NOT NULL DEFAULT '',
+    most INTEGER NOT NULL DEFAULT 0,   -- nano-dollars, as all amounts; what the rule said when it was last asked
+    spent INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0    -- of `spent`: had been reserved by processes that died, and no entry tells of it
+)
+"""
+
+_LEASES = """
+CREATE TABLE leases (
+    purse INTEGER NOT NULL,
+    process TEXT NOT NULL,             -- what the names of its journals begin with
+    amount INTEGER NOT NULL,           -- less than 0: it has spent more than it leased
+    PRIMARY KEY (purse, process)
+) WITHOUT ROWID
+"""
+
+_ALERTS = """
+CREATE TABLE alerts (
+    purse INTEGER NOT NULL,
+    share REAL NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (purse, share)
+) WITHOUT ROWID
+"""
+
+_ENTRY_HOLDS = "ALTER TABLE entries ADD COLUMN holds INTEGER"  # of a name that is a JSON array of purses' names
+_ENTRY_HELD = "ALTER TABLE entries ADD COLUMN held INTEGER"
+
+_KEY_RIGHTS = (
+    "models TEXT NOT NULL DEFAULT '[]'",  # a JSON array of patterns; an empty one: everything
+    "requests_per_minute INTEGER",
+    "tokens_per_minute INTEGER",
+    "budget INTEGER",  # nano-dollars
+    "budget_window TEXT NOT NULL DEFAULT 'month'",
+    "user TEXT NOT NULL DEFAULT ''",
+)
+
+_SHARED_NUMBERS = ("stream", "upstream_status", "retry", "estimated")
+_SHARED = (
+    *("model", "endpoint", "provider", "dialect", "op", "stream", "status", "error", "upstream_status", "retry"),
+    *("stage", "task", "complexity", "strategy", "policy", "version", "deployment", "tier", "estimated"),
+)
+
+_CONTEXTS = f"""
+CREATE TABLE contexts (
+    id INTEGER PRIMARY KEY,
+    model TEXT NOT NULL,               -- '' where a word does not apply, as everywhere here
+    endpoint TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    dialect TEXT NOT NULL,
+    op TEXT NOT NULL,
+    stream INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    error TEXT NOT NULL,
+    upstream_status INTEGER NOT NULL,  -- 0 where there was none
+    retry INTEGER NOT NULL,
+    stage TEXT NOT NULL,
+    task TEXT NOT NULL,
+    complexity TEXT NOT NULL,
+    strategy TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    version TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    estimated INTEGER NOT NULL,
+    UNIQUE ({", ".join(_SHARED)})
+)
+"""
+
+_LEAN_ENTRIES = """
+CREATE TABLE entries (
+    number INTEGER PRIMARY KEY,
+    attempt_id BLOB NOT NULL UNIQUE,   -- 16 bytes for 32 hexadecimal digits, else text; so are the other ids
+    call_id BLOB NOT NULL,
+    parent_id BLOB NOT NULL,           -- '' where it does not apply; so are the others below
+    run_id BLOB NOT NULL,
+    session BLOB NOT NULL,
+    decision_id BLOB NOT NULL,
+    at REAL NOT NULL,                  -- seconds since 1970, UTC
+    context INTEGER NOT NULL,          -- contexts.id
+    key INTEGER NOT NULL,              -- names.id, 0 for ''
+    user INTEGER NOT NULL,             -- names.id, 0 for ''
+    tags INTEGER NOT NULL,             -- of a name that is a JSON array of tags, 0 for none
+    seconds REAL,
+    ttft REAL,
+    input_tokens INTEGER,              -- all of them, cached or not; NULL where nobody knows
+    output_tokens INTEGER,             -- reasoning included
+    cost INTEGER,                      -- nano-dollars
+    list_cost INTEGER,
+    holds INTEGER NOT NULL,            -- of a name that is a JSON array of purses' names, 0 for none
+    held INTEGER NOT NULL,
+    features BLOB NOT NULL,
+    details BLOB NOT NULL              -- what is hardly ever asked for, in MessagePack: `Details` in rows.py
+)
+"""
+
+_PACKED = (
+    *("cache_read", "cache_write", "cache_write_1h", "reasoning"),
+    *("probability", "state_version", "candidates", "rejected"),
+)
+_MAKE_LEAN = f"""
+INSERT INTO entries SELECT number, attempt_id, coalesce(call_id, ''), coalesce(parent_id, ''), coalesce(run_id, ''),
+    coalesce(session, ''), coalesce(decision_id, ''), at, context_of({", ".join(_SHARED)}),
+    coalesce(key, 0), coalesce(user, 0), coalesce(tags, 0), seconds, ttft,
+    input + cache_read + cache_write + cache_write_1h, output + reasoning, cost, list_cost,
+    coalesce(holds, 0), coalesce(held, 0), coalesce(features, x''),
+    details_of({", ".join(_PACKED).replace("state_version", "(SELECT text FROM names WHERE id = state_version)")})
+FROM wide_entries ORDER BY number
 """

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from ..core import InvalidCall, Nanos
 from .entries import Body, Entry
-from .rows import SELECT_ENTRIES, Names, pack_id, row_entry
+from .names import Names
+from .rows import SELECT_ENTRIES, pack_id, row_entry
 from .store import Store
 
 By = Literal["model", "endpoint", "provider", "task", "key", "user", "tag", "day", "strategy", "status", "deployment"]
@@ -34,6 +35,8 @@ class CostRow(Struct, frozen=True):
     unknown_costs: int
     """Attempts whose cost nobody knows: when more than 0, `cost` is a lower bound."""
     list_cost: Nanos
+    unknown_list_costs: int = 0
+    """Attempts with a list price that nobody knows: when more than 0, `list_cost` is a lower bound."""
 
 
 class Spread(Struct, frozen=True):
@@ -91,7 +94,7 @@ class Queries:
         """The dearest group first. Raises InvalidCall for a dimension that there is not."""
         if by not in get_args(By):
             raise InvalidCall(f"Costs by {by!r} are not kept; try {', '.join(get_args(By))}.", param="by")
-        group, tables = _GROUPS.get(by, (f"coalesce({by}_name.text, '')", _named(by)))
+        group, tables = _GROUPS.get(by, (f"contexts.{by}", _ENTRIES))
         sql = f"SELECT {group} AS label, {_SUMS} FROM {tables} {_PERIOD} GROUP BY label ORDER BY cost_sum DESC, label"
         with self._reading() as connection:
             rows = connection.execute(sql, _period(since, until)).fetchall()
@@ -141,6 +144,13 @@ class Queries:
             row = connection.execute(f"{SELECT_ENTRIES} WHERE attempt_id = ?", (pack_id(attempt_id),)).fetchone()
             return row_entry(row, Names(connection)) if row else None
 
+    def find(self, beginning: str) -> list[Entry]:
+        """The attempts whose id, or whose call's id, begins so, in the order of time. Looks through all of them."""
+        with self._reading() as connection:
+            names = Names(connection)
+            rows = connection.execute(f"{SELECT_ENTRIES} WHERE {_BEGINS} ORDER BY at, number", {"beginning": beginning})
+            return [row_entry(row, names) for row in rows]
+
     def body(self, attempt_id: str) -> Body | None:
         """The prompt and the answer, where they were kept."""
         with self._reading() as connection:
@@ -183,46 +193,52 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 _PERIOD = "WHERE at >= ? AND at < ?"
 
-_IS_OK = "entries.status = (SELECT id FROM names WHERE text = 'ok')"
-_OK = f"count(*) FILTER (WHERE {_IS_OK})"
-_CANCELLED = "count(*) FILTER (WHERE entries.status = (SELECT id FROM names WHERE text = 'cancelled'))"
-_INPUT = "input + cache_read + cache_write + cache_write_1h"
-_OUTPUT = "output + reasoning"
+_ENTRIES = "entries CROSS JOIN contexts ON contexts.id = entries.context"
 
-_SUMS = f"""count(DISTINCT call_id), count(*), {_OK}, coalesce(sum({_INPUT}), 0), coalesce(sum({_OUTPUT}), 0),
-    coalesce(sum(cost), 0) AS cost_sum, count(*) - count(cost), coalesce(sum(list_cost), 0)"""
+_IS_OK = "contexts.status = 'ok'"
+_OK = f"count(*) FILTER (WHERE {_IS_OK})"
+_CANCELLED = "count(*) FILTER (WHERE contexts.status = 'cancelled')"
+
+# What failed before it had begun used nothing, so it has a list price of nothing, unless its cost is unknown too.
+_UNLISTED = "count(*) FILTER (WHERE list_cost IS NULL AND (input_tokens IS NOT NULL OR cost IS NULL))"
+
+_SUMS = f"""count(DISTINCT nullif(call_id, '')), count(*), {_OK},
+    coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),
+    coalesce(sum(cost), 0) AS cost_sum, count(*) - count(cost), coalesce(sum(list_cost), 0), {_UNLISTED}"""
 
 _PERFORMANCE = f"""
-SELECT coalesce(names.text, ''), count(*), {_OK}, {_CANCELLED}, coalesce(sum({_INPUT} + {_OUTPUT}), 0), count(input),
+SELECT model, count(*), {_OK}, {_CANCELLED}, coalesce(sum(input_tokens + output_tokens), 0), count(input_tokens),
     coalesce(sum(cost), 0), count(*) - count(cost)
-FROM entries LEFT JOIN names ON names.id = entries.model {_PERIOD} GROUP BY 1 ORDER BY 1
+FROM {_ENTRIES} {_PERIOD} GROUP BY 1 ORDER BY 1
 """
 
 _SPEEDS = f"""
-SELECT names.text, count(*), {_OK}, count(*) - {_OK} - {_CANCELLED},
+SELECT model, count(*), {_OK}, count(*) - {_OK} - {_CANCELLED},
     coalesce(sum(ttft) FILTER (WHERE {_IS_OK}), 0), coalesce(sum(seconds) FILTER (WHERE {_IS_OK}), 0),
-    coalesce(sum({_OUTPUT}) FILTER (WHERE {_IS_OK}), 0)
-FROM (SELECT * FROM entries ORDER BY number DESC LIMIT ?) AS entries JOIN names ON names.id = entries.model GROUP BY 1
+    coalesce(sum(output_tokens) FILTER (WHERE {_IS_OK}), 0)
+FROM (SELECT * FROM entries ORDER BY number DESC LIMIT ?) AS entries JOIN contexts ON contexts.id = entries.context
+WHERE model != '' GROUP BY 1
 """
 
-_TIMES = (
-    "SELECT coalesce(names.text, ''), {column} FROM entries LEFT JOIN names ON names.id = entries.model "
-    + _PERIOD
-    + f" AND {{column}} IS NOT NULL AND {_IS_OK}"
+_TIMES = f"SELECT model, {{column}} FROM {_ENTRIES} {_PERIOD} AND {{column}} IS NOT NULL AND {_IS_OK}"
+
+_BEGINS = " OR ".join(
+    f"substr(CASE typeof({column}) WHEN 'blob' THEN lower(hex({column})) ELSE {column} END, 1, length(:beginning))"
+    " = :beginning"
+    for column in ("attempt_id", "call_id")
 )
 
 
-def _named(by: str) -> str:
-    return f"entries LEFT JOIN names AS {by}_name ON {by}_name.id = entries.{by}"
-
-
 _GROUPS = {
-    "day": ("strftime('%Y-%m-%d', at, 'unixepoch')", "entries"),
+    "key": ("coalesce(names.text, '')", f"{_ENTRIES} LEFT JOIN names ON names.id = entries.key"),
+    "user": ("coalesce(names.text, '')", f"{_ENTRIES} LEFT JOIN names ON names.id = entries.user"),
+    "day": ("strftime('%Y-%m-%d', at, 'unixepoch')", _ENTRIES),
     "tag": (
         "coalesce(tag.value, '')",
-        "entries LEFT JOIN names AS array ON array.id = entries.tags LEFT JOIN json_each(array.text) AS tag",
+        f"{_ENTRIES} LEFT JOIN names ON names.id = entries.tags LEFT JOIN json_each(names.text) AS tag",
     ),
 }
+"""Of the dimensions that are not in a context: (what its groups are named, tables)."""
 
 
 def _period(since: float | None, until: float | None) -> tuple[float, float]:

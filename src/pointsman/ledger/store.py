@@ -30,7 +30,7 @@ class Store:
         Raises LedgerError when the file cannot be opened, is not ours, or was written by a newer pointsman.
         """
         with self.explaining("opened"):
-            _create_privately(self.path)
+            create_privately(self.path)
             connection = sqlite3.connect(
                 self.path, timeout=patience, isolation_level=None, check_same_thread=False, cached_statements=64
             )
@@ -58,7 +58,7 @@ class Store:
             and _pragma(connection, "application_id") == APPLICATION_ID
         )
 
-    def _version(self, connection: sqlite3.Connection) -> int:
+    def version(self, connection: sqlite3.Connection) -> int:
         """The schema's version, 0 for an empty file; nobody may be migrating. Raises LedgerError for a file that is
         not a ledger of ours, or is of a newer version."""
         version = _pragma(connection, "user_version")
@@ -78,8 +78,8 @@ class Store:
         return version
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        with _alone(self.path.with_suffix(".lock")):
-            found = self._version(connection)
+        with alone(self.path.with_suffix(".lock")):
+            found = self.version(connection)
             if found == len(self._migrations):
                 return
             if found:
@@ -100,13 +100,13 @@ class Store:
         kept = self.path.with_name(f"{self.path.stem}.v{version}.backup")
         partial = kept.with_suffix(".partial")
         partial.unlink(missing_ok=True)
-        _create_privately(partial)
+        create_privately(partial)
         with closing(sqlite3.connect(partial)) as copy:
             connection.backup(copy)
         partial.replace(kept)
 
 
-def _create_privately(path: Path) -> None:
+def create_privately(path: Path) -> None:
     """Makes an empty file that only its owner can read. An existing one is not touched, nor even opened: closing it
     would drop the locks that SQLite holds on it in this process."""
     if path.exists():
@@ -119,7 +119,8 @@ def _create_privately(path: Path) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
+    """While it lasts, no other process is in here with the same lock file."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)

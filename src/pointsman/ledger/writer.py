@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from ..core import LedgerError
 from .drain import Drainer
+from .journal import Tail
 
 INTERVAL = 0.25
 LONGEST_PAUSE = 5.0
@@ -16,7 +16,7 @@ LONGEST_PAUSE = 5.0
 class Writer:
     """Drains every quarter of a second; while that fails, ever more rarely, and the journal keeps what comes."""
 
-    def __init__(self, drainer: Drainer, own: Callable[[], Path | None]) -> None:
+    def __init__(self, drainer: Drainer, own: Callable[[], Tail | None]) -> None:
         self._drainer = drainer
         self._own = own
         self._stop = threading.Event()

@@ -152,7 +152,8 @@ def _reason(priority: Priority, prompt: Prompt, considered: Sequence[Considered]
         return f"There is no model to choose from for {what}."
     best = considered[0]
     if best.rejected:
-        return f"None of {len(considered)} candidates may serve this call ({what})."
+        who = "The one candidate may not" if len(considered) == 1 else f"None of {len(considered)} candidates may"
+        return f"{who} serve this call ({what})."
     quality = best.quality or 0.0
     enough = (
         f"is good enough ({quality:.2f} ≥ {floor:.2f})"

@@ -1,30 +1,43 @@
-"""The server as one ASGI application: the doors for models, our own API, and the console's page.
-
-Raw ASGI on purpose: a framework costs more on each call than everything else that a call needs.
-"""
+"""What the server answers: the doors for models, our own API, and the console's page."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from importlib import resources
+from typing import Any
 from urllib.parse import parse_qs
 
-from ..core import Forbidden, InvalidCall, LedgerError, PointsmanError, Unauthenticated
+import msgspec
+from msgspec import structs
+
+from ..core import (
+    CallError,
+    Forbidden,
+    InvalidCall,
+    LedgerError,
+    MemoryState,
+    PointsmanError,
+    Unauthenticated,
+    UnknownModel,
+)
 from ..dialects import DIALECTS
+from ..dialects.anthropic_count import read_to_count
 from ..gateway import Gateway, new_id
 from ..ledger import Key, parse_since
-from .door import ModelDoor
-from .http import JSON, ClientGone, Header, Receive, Request, Scope, Send, failure, respond, success
+from ..routing import estimate_tokens
+from .admission import Admission
+from .door import ModelDoor, stopping
+from .exchange import Exchange, Header
+from .http import JSON, failure, json_body, refuse, stated_key, success
 from .listing import Listing
 from .metrics import Metrics
-from .views import cost_view, decision_view, performance_view
+from .origins import Origins
+from .views import budget_view, cost_view, decision_view, endpoint_view, performance_view
 
-log = logging.getLogger("pointsman.server")
-
-Handler = Callable[[Request, Send], Awaitable[None]]
+Handling = Coroutine[Any, Any, None] | None
+Handler = Callable[[Exchange], Handling]
 
 PAGE_HEADERS: tuple[Header, ...] = (
     (b"content-type", b"text/html; charset=utf-8"),
@@ -36,6 +49,7 @@ PAGE_HEADERS: tuple[Header, ...] = (
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
 CONSOLE_FILES = {
     "/": ("console.html", b"text/html; charset=utf-8"),
@@ -44,29 +58,40 @@ CONSOLE_FILES = {
     "/favicon.ico": ("favicon.svg", b"image/svg+xml"),
 }
 MOST_DECISIONS = 200
+ONE_MODEL = "/v1/models/{id}"
 
 
 class Application:
-    """The ASGI application over one gateway, which it opens and closes with the server's life."""
+    """Answers exchanges over one gateway, which it opens and closes."""
 
-    def __init__(self, gateway: Gateway, *, own_key: str = "") -> None:
+    def __init__(self, gateway: Gateway, *, own_key: str = "", is_local: bool = True) -> None:
+        """`own_key`: the key that the configuration states; `is_local`: only this machine can reach the address."""
         self._gateway = gateway
         self._own_key = own_key.encode()
         self._keys = gateway.ledger.key_ring()
+        self._origins = Origins(gateway.config.server.hosts, is_local=is_local)
+        self._max_body = int(gateway.config.server.max_body_mb * 1024 * 1024)
         self._metrics = Metrics()
+        self._admission = _admission(gateway)
         self._listing = Listing(gateway)
         self._files = {path: _console_file(name) for path, (name, _) in CONSOLE_FILES.items()}
         gateway.observe(self._metrics.attempted)
+        self._is_draining = False
+        guarded = self._guarded
         self._handlers: dict[tuple[str, str], Handler] = {
             ("POST", "/v1/chat/completions"): self._door("openai"),
             ("POST", "/v1/messages"): self._door("anthropic"),
-            ("GET", "/v1/models"): self._models,
+            ("POST", "/v1/messages/count_tokens"): guarded(self._count),
+            ("GET", "/v1/models"): guarded(self._models),
+            ("GET", ONE_MODEL): guarded(self._model),
             ("GET", "/health"): self._health,
             ("GET", "/ready"): self._ready,
             ("GET", "/metrics"): self._prometheus,
-            ("GET", "/api/decisions"): self._decisions,
-            ("GET", "/api/costs"): self._costs,
-            ("GET", "/api/performance/metrics"): self._performance,
+            ("GET", "/api/decisions"): guarded(self._decisions),
+            ("GET", "/api/costs"): guarded(self._costs),
+            ("GET", "/api/performance/metrics"): guarded(self._performance),
+            ("GET", "/api/endpoints"): self._endpoints,
+            ("GET", "/api/budgets"): guarded(self._budgets),
             **{("GET", path): self._page for path in CONSOLE_FILES},
         }
         self._paths = {path for _, path in self._handlers}
@@ -76,44 +101,56 @@ class Application:
         """Every (method, path) that is answered."""
         return self._handlers.keys()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._answer(Request.of(scope, receive), send)
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:
-            # A websocket: there is none here. Closing before accepting makes the server answer 403.
-            await send({"type": "websocket.close"})
-
-    async def _answer(self, request: Request, send: Send) -> None:
-        handler = self._handlers.get((request.method, request.path))
-        if handler is None:
-            return await self._lost(request, send)
+    def __call__(self, exchange: Exchange) -> Handling:
+        """Answers at once, or gives back what answers."""
         try:
-            await handler(request, send)
-        except ClientGone:
-            return
+            return (self._handlers.get((exchange.method, exchange.path)) or self._find(exchange))(exchange)
         except PointsmanError as error:
-            await respond(send, error.status, failure(error.message, error.kind))
+            _refuse(exchange, error)
+            return None
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                try:
-                    self._gateway.ledger.start()
-                    await self._gateway.open()
-                    self._listing.start()
-                except PointsmanError as error:
-                    await send({"type": "lifespan.startup.failed", "message": error.message})
-                    return
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await self._listing.stop()
-                self._keys.close()
-                await self._gateway.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+    async def open(self) -> None:
+        """Raises ConfigError or LedgerError where there is nothing to serve with."""
+        self._gateway.ledger.start()
+        await self._gateway.open()
+        self._listing.start()
+
+    def drain(self) -> None:
+        """From now on it is not ready: load balancers are to send calls elsewhere."""
+        self._is_draining = True
+
+    async def close(self) -> None:
+        await self._listing.stop()
+        self._keys.close()
+        await self._gateway.close()
+
+    def _find(self, exchange: Exchange) -> Handler:
+        """The handler of what is not in the table as it stands. Raises UnknownPath or WrongMethod."""
+        method, path = exchange.method, exchange.path
+        if path.startswith(ONE_MODEL[: ONE_MODEL.index("{")]):
+            path = ONE_MODEL
+        handler = self._handlers.get(("GET" if method == "HEAD" else method, path))
+        if handler is not None:
+            return handler
+        allowed = ", ".join(known for known, at in self._handlers if at == path)
+        if allowed:
+            raise WrongMethod(f"{exchange.path} takes {allowed}, and was asked by {method[:20]}.", allowed)
+        raise UnknownPath(_no_such_path(exchange.path, self._paths))
+
+    def _guarded(self, handle: Callable[[Exchange], Awaitable[None]]) -> Handler:
+        """A handler that waits for something."""
+
+        async def guarded(exchange: Exchange) -> None:
+            try:
+                await handle(exchange)
+            except PointsmanError as error:
+                _refuse(exchange, error)
+            except asyncio.CancelledError:
+                if not exchange.is_stopped:
+                    raise
+                _refuse(exchange, stopping())
+
+        return guarded
 
     def _door(self, dialect: str) -> ModelDoor:
         door = DIALECTS[dialect].door
@@ -122,94 +159,175 @@ class Application:
             dialect,
             door,
             self._gateway,
-            authorise=lambda request: self._authorise(request, "call"),
+            authorise=lambda exchange: self._authorise(exchange, "call"),
+            admission=self._admission,
             metrics=self._metrics,
             new_id=new_id,
             wall=self._gateway.clock.wall,
-            max_body=int(self._gateway.config.server.max_body_mb * 1024 * 1024),
+            max_body=self._max_body,
         )
 
-    def _authorise(self, request: Request, scope: str) -> Key:
-        """The key of a request. Raises Unauthenticated without a good one, Forbidden without the right."""
-        stated = request.bearer
+    def _authorise(self, exchange: Exchange, scope: str) -> Key:
+        """The key of a exchange. Raises Unauthenticated without a good one, Forbidden without the right, and for a page
+        of another origin."""
+        self._origins.check(exchange)
+        stated = stated_key(exchange)
         if not stated:
             raise Unauthenticated(
                 "This needs a key, in the header `x-api-key` or in `Authorization`. "
                 "`pointsman keys create NAME` makes one."
             )
         if self._own_key and hmac.compare_digest(stated.encode(), self._own_key):
+            self._gateway.meet(CONFIGURED_KEY)
             return CONFIGURED_KEY
         key = self._keys.verify(stated)
         if key is None:
             raise Unauthenticated("This key is not known, or was revoked or has expired. See `pointsman keys list`.")
         if scope not in key.scopes:
             raise Forbidden(f"The key {key.name!r} may not do this: it lacks the scope {scope!r}.")
+        self._gateway.meet(key)
         return key
 
-    async def _models(self, request: Request, send: Send) -> None:
-        self._authorise(request, "call")
-        anthropic = b"anthropic-version" in request.headers
-        await respond(send, 200, await (self._listing.anthropic() if anthropic else self._listing.openai()))
+    async def _models(self, exchange: Exchange) -> None:
+        self._authorise(exchange, "call")
+        listing = self._listing.anthropic() if _dialect(exchange) == "anthropic" else self._listing.openai()
+        exchange.respond(200, (JSON,), await listing)
 
-    async def _health(self, request: Request, send: Send) -> None:
-        await respond(send, 200, b'{"status":"ok"}')
+    async def _model(self, exchange: Exchange) -> None:
+        self._authorise(exchange, "call")
+        name = exchange.path[ONE_MODEL.index("{") :]
+        found = await self._listing.one(_dialect(exchange), name)
+        if found is None:
+            raise UnknownModel(name[:100])
+        exchange.respond(200, (JSON,), found)
 
-    async def _ready(self, request: Request, send: Send) -> None:
+    async def _count(self, exchange: Exchange) -> None:
+        """Counts here: nothing is sent on, and nothing is recorded."""
+        self._authorise(exchange, "call")
+        chat = read_to_count(await json_body(exchange, self._max_body))
+        exchange.respond(200, (JSON,), b'{"input_tokens":%d}' % estimate_tokens(chat))
+
+    def _health(self, exchange: Exchange) -> None:
+        exchange.respond(200, (JSON,), b'{"status":"ok"}')
+
+    def _ready(self, exchange: Exchange) -> None:
+        if self._is_draining:
+            raise stopping()
         problem = self._gateway.ledger.problem
-        if problem is None:
-            await respond(send, 200, b'{"status":"ready"}')
-        else:
-            await respond(send, 503, failure(problem, LedgerError.kind))
+        if problem is not None:
+            raise LedgerError(problem)
+        # Limits are then kept by each process for itself: worth knowing, and no reason not to serve.
+        degraded = self._gateway.state.problem
+        told = {"status": "ready"} if degraded is None else {"status": "ready", "degraded": degraded}
+        exchange.respond(200, (JSON,), msgspec.json.encode(told))
 
-    async def _prometheus(self, request: Request, send: Send) -> None:
-        self._authorise(request, "read")
-        body = self._metrics.render(ready=self._gateway.ledger.problem is None)
-        await respond(send, 200, body, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),))
+    def _prometheus(self, exchange: Exchange) -> None:
+        self._authorise(exchange, "read")
+        ready = self._gateway.ledger.problem is None
+        body = self._metrics.render(ready=ready, in_flight=self._admission.in_flight)
+        exchange.respond(200, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),), body)
 
-    async def _decisions(self, request: Request, send: Send) -> None:
-        self._authorise(request, "read")
-        count = min(int(_parameter(request, "limit", "50")), MOST_DECISIONS)
+    async def _decisions(self, exchange: Exchange) -> None:
+        self._authorise(exchange, "read")
+        count = min(int(_parameter(exchange, "limit", "50")), MOST_DECISIONS)
         entries = await asyncio.to_thread(self._gateway.ledger.queries.recent, max(count, 1))
-        await respond(send, 200, success([decision_view(entry) for entry in entries]))
+        exchange.respond(200, (JSON,), success([decision_view(entry) for entry in entries]))
 
-    async def _costs(self, request: Request, send: Send) -> None:
-        self._authorise(request, "read")
-        since = parse_since(_parameter(request, "since", "30d"), self._gateway.clock.wall())
-        by = _parameter(request, "by", "model")
+    async def _costs(self, exchange: Exchange) -> None:
+        self._authorise(exchange, "read")
+        since = parse_since(_parameter(exchange, "since", "30d"), self._gateway.clock.wall())
+        by = _parameter(exchange, "by", "model")
         ask = self._gateway.ledger.queries.cost
         rows = await asyncio.to_thread(ask, by, since=since)  # type: ignore[arg-type]  # it refuses other words
-        await respond(send, 200, success([cost_view(row) for row in rows]))
+        exchange.respond(200, (JSON,), success([cost_view(row) for row in rows]))
 
-    async def _performance(self, request: Request, send: Send) -> None:
-        self._authorise(request, "read")
-        since = parse_since(_parameter(request, "since", "30d"), self._gateway.clock.wall())
+    async def _performance(self, exchange: Exchange) -> None:
+        self._authorise(exchange, "read")
+        since = parse_since(_parameter(exchange, "since", "30d"), self._gateway.clock.wall())
         rows = await asyncio.to_thread(self._gateway.ledger.queries.performance, since=since)
-        await respond(send, 200, success([performance_view(row) for row in rows]))
+        exchange.respond(200, (JSON,), success([performance_view(row) for row in rows]))
 
-    async def _page(self, request: Request, send: Send) -> None:
-        _, kind = CONSOLE_FILES[request.path]
-        await respond(send, 200, self._files[request.path], ((b"content-type", kind), *PAGE_HEADERS[1:]))
+    def _endpoints(self, exchange: Exchange) -> None:
+        self._authorise(exchange, "read")
+        exchange.respond(200, (JSON,), success([endpoint_view(gate) for gate in self._gateway.gates.everyone()]))
 
-    async def _lost(self, request: Request, send: Send) -> None:
-        if request.path in self._paths:
-            allowed = ", ".join(method for method, path in self._handlers if path == request.path)
-            headers = (JSON, (b"allow", allowed.encode()))
-            await respond(send, 405, failure(f"This path takes {allowed}.", "method"), headers)
-        else:
-            paths = ", ".join(sorted(self._paths))
-            await respond(send, 404, failure(f"There is no such path. There are: {paths}.", "path"))
+    async def _budgets(self, exchange: Exchange) -> None:
+        self._authorise(exchange, "read")
+        found = await asyncio.to_thread(self._gateway.budgets.status)
+        exchange.respond(200, (JSON,), success([budget_view(status) for status in found]))
+
+    def _page(self, exchange: Exchange) -> None:
+        self._origins.check(exchange)
+        _, kind = CONSOLE_FILES[exchange.path]
+        exchange.respond(200, ((b"content-type", kind), *PAGE_HEADERS[1:]), self._files[exchange.path])
+
+
+class UnknownPath(CallError):
+    """There is nothing at this path."""
+
+    kind = "path"
+    status = 404
+
+
+class WrongMethod(CallError):
+    """What is at this path takes another method: one of those in `allowed`."""
+
+    kind = "method"
+    status = 405
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 CONFIGURED_KEY = Key(id="config", name="config", created=0.0, scopes=frozenset({"call", "read", "admin"}))
 """Stands for the key that the configuration states (`server.key`)."""
 
 
+def _dialect(exchange: Exchange) -> str:
+    """The one that a caller under /v1 speaks: Anthropic's clients say their version with every exchange."""
+    is_anthropic = b"anthropic-version" in exchange.headers or exchange.path.startswith("/v1/messages")
+    return "anthropic" if is_anthropic else "openai"
+
+
+def _refuse(exchange: Exchange, error: PointsmanError) -> None:
+    allowed = [(b"allow", error.allowed.encode())] if isinstance(error, WrongMethod) else []
+    refuse(exchange, error, _told(error, exchange), allowed)
+
+
+def _told(error: PointsmanError, exchange: Exchange) -> bytes:
+    """The body of an error, in the words of whoever asked."""
+    door = DIALECTS[_dialect(exchange)].door if f"{exchange.path}/".startswith("/v1/") else None
+    return door.encode_error(error) if door is not None else failure(error)
+
+
+def _no_such_path(asked: str, paths: Collection[str]) -> str:
+    """The likeliest mistake is a base URL with or without /v1, where the client wants the other."""
+    end = asked.rstrip("/").rpartition("/v1")[2]
+    near = [path for path in paths if path.startswith("/v1/") and end in (path, path.removeprefix("/v1"))]
+    if near:
+        return (
+            f"There is nothing at {asked[:100]!r}; there is {near[0]}. The base URL of OpenAI's clients ends in /v1, "
+            "that of Anthropic's does not."
+        )
+    others = sorted(path for path in paths if path.startswith("/v1/") or not asked.startswith("/v1/"))
+    return f"There is nothing at {asked[:100]!r}. There are: {', '.join(others)}."
+
+
+def _admission(gateway: Gateway) -> Admission:
+    """Several processes share what their keys may send; each takes its part of what the server takes at once."""
+    limits, workers = gateway.config.limits, gateway.config.server.workers
+    if workers == 1:
+        return Admission(limits, MemoryState(gateway.clock))
+    return Admission(structs.replace(limits, server=max(1, limits.server // workers)), gateway.state)
+
+
 def _console_file(name: str) -> bytes:
     return resources.files(__package__).joinpath("console", name).read_bytes()
 
 
-def _parameter(request: Request, name: str, default: str) -> str:
-    value = parse_qs(request.query).get(name, [default])[-1]
+def _parameter(exchange: Exchange, name: str, default: str) -> str:
+    value = parse_qs(exchange.query).get(name, [default])[-1]
     if name == "limit" and not (value.isdecimal() and len(value) < 10):
         raise InvalidCall(f"`limit` is {value!r}: it must be a whole number.", param="limit")
     return value

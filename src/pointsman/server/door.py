@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ..core import (
     NO_NEEDS,
+    NO_TIMEOUTS,
     Ask,
+    AttemptError,
     Broken,
+    Busy,
     Call,
     Caller,
     InvalidCall,
+    KeyRejected,
     Nanos,
     Needs,
+    OutOfCredit,
     PointsmanError,
     Reply,
+    Timeouts,
     from_usd,
     to_usd,
 )
-from ..dialects import Door
-from ..endpoints.alarm import set_alarm
+from ..dialects import Door, Peek, StreamEncoder
+from ..gateway import ANSWER_TOKENS
 from ..ledger import Key
-from .http import JSON, ClientGone, Header, Receive, Request, Send, respond
+from .admission import Admission
+from .exchange import ClientGone, Exchange, Header
+from .http import JSON, json_body, refuse
 from .metrics import Metrics
-
-log = logging.getLogger("pointsman.server")
 
 EVENT_STREAM: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -35,8 +41,16 @@ EVENT_STREAM: tuple[Header, ...] = (
     (b"x-accel-buffering", b"no"),
 )
 MAX_HEADER_TEXT = 256
-WATCH_AFTER = 0.02
-"""Seconds. A task that waits for a client to leave costs more than a quick call does, so quick calls have none."""
+LONGEST_TIMEOUT = 86_400.0
+SIGN_OF_LIFE = b": keep-alive\n\n"
+"""An SSE comment, which every client skips."""
+SIGNS_OF_LIFE = {"anthropic": b'event: ping\ndata: {"type": "ping"}\n\n'}
+"""Of dialects that have one of their own."""
+
+
+def stopping() -> Busy:
+    """What is told to whoever comes, or is still there, when the server must end."""
+    return Busy("The server is stopping: try again, and another one will answer.", retry_after=1.0)
 
 
 class ModelDoor:
@@ -48,7 +62,8 @@ class ModelDoor:
         door: Door,
         ask: Ask,
         *,
-        authorise: Callable[[Request], Key],
+        authorise: Callable[[Exchange], Key],
+        admission: Admission,
         metrics: Metrics,
         new_id: Callable[[], str],
         wall: Callable[[], float],
@@ -58,151 +73,163 @@ class ModelDoor:
         self._door = door
         self._ask = ask
         self._authorise = authorise
+        self._admission = admission
         self._metrics = metrics
         self._new_id = new_id
         self._wall = wall
         self._max_body = max_body
 
-    async def __call__(self, request: Request, send: Send) -> None:
+    def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        call_id = self._new_id()
         try:
-            key = self._authorise(request)
-            call = self._call(request, key, await request.body(self._max_body))
-            async with _Presence(request.receive):
-                await self._serve(call, send)
+            key = self._authorise(exchange)
+        except PointsmanError as error:
+            self._refuse(error, call_id, exchange)
+            return None
+        return self._answer(call_id, exchange, key)
+
+    async def _answer(self, call_id: str, exchange: Exchange, key: Key) -> None:
+        try:
+            body = await json_body(exchange, self._max_body)
+            peek = self._door.peek(body)
+            call = self._call(call_id, exchange, key, body, peek)
+            admitted = self._admission.enter(key, (len(body) >> 2) + (peek.max_tokens or ANSWER_TOKENS), call.model)
+            try:
+                if call.stream:
+                    await self._stream(call, exchange)
+                else:
+                    await self._whole(call, exchange)
+            finally:
+                admitted.settle(None if call.tally.uncounted else call.tally.tokens)
+        except PointsmanError as error:
+            self._refuse(error, call_id, exchange)
         except ClientGone:
             self._metrics.answered(self._dialect, 499)
-        except PointsmanError as error:
-            await self._refuse(error, send)
+        except asyncio.CancelledError:
+            if not exchange.is_stopped:
+                self._metrics.answered(self._dialect, 499)
+                raise
+            self._refuse(stopping(), call_id, exchange)
 
-    def _call(self, request: Request, key: Key, body: bytes) -> Call:
-        peek = self._door.peek(body)
+    def _call(self, call_id: str, exchange: Exchange, key: Key, body: bytes, peek: Peek) -> Call:
         return Call(
-            id=self._new_id(),
+            id=call_id,
             model=peek.model,
             dialect=self._dialect,
             body=body,
             decode=self._door.decode_call,
             stream=peek.stream,
             wants_usage=peek.wants_usage,
-            needs=_needs(request),
+            needs=_needs(exchange),
+            timeouts=_timeouts(exchange),
             caller=Caller(
                 key=key.id,
-                user=peek.user[:MAX_HEADER_TEXT],
-                session=_text(request, b"x-session-id"),
-                tags=tuple(tag.strip() for tag in _text(request, b"x-pointsman-tags").split(",") if tag.strip()),
+                user=key.user or peek.user[:MAX_HEADER_TEXT],
+                session=_text(exchange, b"x-session-id"),
+                tags=tuple(tag.strip() for tag in _text(exchange, b"x-pointsman-tags").split(",") if tag.strip()),
             ),
-            task=_text(request, b"x-pointsman-task"),
+            task=_text(exchange, b"x-pointsman-task"),
         )
 
-    async def _serve(self, call: Call, send: Send) -> None:
+    async def _whole(self, call: Call, exchange: Exchange) -> None:
         async with await self._ask(call) as reply:
-            if call.stream:
-                await self._stream(call, reply, send)
-            else:
-                await self._whole(call, reply, send)
-
-    async def _whole(self, call: Call, reply: Reply, send: Send) -> None:
-        answer = await reply.read()
+            answer = await reply.read()
         if answer.raw and reply.dialect == self._dialect:
             body = answer.raw
         else:
-            model = answer.model or reply.served.model
-            body = self._door.encode_answer(answer, id=call.id, model=model, created=int(self._wall()))
+            model, created = reply.served.model, int(self._wall())
+            body = self._door.encode_answer(answer, id=call.id, model=model, created=created)
         cost = call.tally.total
         cost_header = (b"x-pointsman-cost-usd", b"unknown" if cost is None else _ascii(to_usd(cost)))
-        await respond(send, 200, body, [JSON, *_about(call, reply), cost_header])
+        exchange.respond(200, [JSON, *_about(call, reply), cost_header], body)
         self._metrics.answered(self._dialect, 200)
 
-    async def _stream(self, call: Call, reply: Reply, send: Send) -> None:
-        encoder = self._door.encoder(
-            id=call.id,
-            model=reply.served.model,
-            created=int(self._wall()),
-            wants_usage=call.wants_usage,
-            passing=reply.dialect == self._dialect,
-        )
-        headers = [*EVENT_STREAM, *_about(call, reply)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+    async def _stream(self, call: Call, exchange: Exchange) -> None:
+        exchange.quiet = lambda: self._sign_of_life(call, exchange)
+        encoder: StreamEncoder | None = None
         status = 200
         try:
-            async for delta in reply:
-                if isinstance(delta, Broken):
-                    last, status = encoder.broken(delta.error), delta.error.status
-                    break
-                if data := encoder.feed(delta):
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
-            else:
-                last = _closing(call) + encoder.finish()
-        except PointsmanError as error:
-            # The ledger could not take the entry: an answer that is not recorded is not acknowledged.
-            last, status = encoder.broken(error), error.status
-        # Before the last byte: once that is sent, the server reports the client as gone.
-        await reply.aclose()
-        await send({"type": "http.response.body", "body": last})
+            async with await self._ask(call) as reply:
+                encoder = self._encoder(call, reply.served.model, passing=reply.dialect == self._dialect)
+                if not exchange.is_begun:
+                    exchange.start(200, [*EVENT_STREAM, *_about(call, reply)])
+                async for delta in reply:
+                    if isinstance(delta, Broken):
+                        last, status = encoder.broken(delta.error), delta.error.status
+                        break
+                    if data := encoder.feed(delta):
+                        exchange.write(data)
+                        if exchange.is_held:
+                            await exchange.drained()
+                else:
+                    last = _closing(call) + encoder.finish()
+        except (PointsmanError, asyncio.CancelledError) as error:
+            # One of ours after the beginning: the ledger could not take the entry, or nobody could answer after all.
+            fault = error if isinstance(error, PointsmanError) else stopping()
+            if not exchange.is_begun or not (fault is error or exchange.is_stopped):
+                raise
+            encoder = encoder or self._encoder(call, call.model, passing=False)
+            last, status = encoder.broken(fault), fault.status
+        exchange.end(last)
         self._metrics.answered(self._dialect, status)
 
-    async def _refuse(self, error: PointsmanError, send: Send) -> None:
+    def _encoder(self, call: Call, model: str, *, passing: bool) -> StreamEncoder:
+        created = int(self._wall())
+        return self._door.encoder(
+            id=call.id, model=model, created=created, wants_usage=call.wants_usage, passing=passing
+        )
+
+    def _sign_of_life(self, call: Call, exchange: Exchange) -> None:
+        """Nothing was sent for a while: what stands between us and the client may take the connection for dead."""
+        if not exchange.is_begun:
+            exchange.start(200, [*EVENT_STREAM, (b"x-pointsman-call", _ascii(call.id))])
+        exchange.write(SIGNS_OF_LIFE.get(self._dialect, SIGN_OF_LIFE))
+
+    def _refuse(self, error: PointsmanError, call_id: str, exchange: Exchange) -> None:
         self._metrics.answered(self._dialect, error.status)
-        headers: list[Header] = [JSON, (b"x-pointsman-error", _ascii(error.kind))]
-        retry_after = getattr(error, "retry_after", None)
-        if retry_after is not None:
-            headers.append((b"retry-after", b"%d" % max(0, -(-retry_after // 1))))
-        await respond(send, error.status, self._door.encode_error(error), headers)
+        headers = [(b"x-pointsman-call", _ascii(call_id))]
+        if isinstance(error, AttemptError) and error.endpoint:
+            headers.append((b"x-pointsman-endpoint", _ascii(error.endpoint)))
+            error.message = _placed(error)
+        refuse(exchange, error, self._door.encode_error(error), headers)
 
 
-class _Presence:
-    """While it lasts, the task is cancelled when the client closes its connection; then it raises ClientGone."""
-
-    __slots__ = ("_receive", "_alarm", "_watch", "_task", "_gone")
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._watch: asyncio.Task[None] | None = None
-        self._gone = False
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.current_task()
-        self._alarm = set_alarm(WATCH_AFTER, self._begin)
-
-    async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
-        self._alarm.cancel()
-        if self._watch is not None:
-            self._watch.cancel()
-        if self._gone and kind is asyncio.CancelledError and self._task is not None:
-            self._task.uncancel()
-            raise ClientGone from None
-
-    def _begin(self) -> None:
-        self._watch = asyncio.ensure_future(self._until_gone())
-
-    async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        if self._task is not None:
-            self._task.cancel()
-
-
-def _needs(request: Request) -> Needs:
+def _needs(exchange: Exchange) -> Needs:
     """The needs that headers state. Raises InvalidCall for one that cannot be read."""
-    if request.headers.keys().isdisjoint(NEEDS_HEADERS):
+    if exchange.headers.keys().isdisjoint(NEEDS_HEADERS):
         return NO_NEEDS
-    priority = _text(request, b"x-pointsman-priority")
+    priority = _text(exchange, b"x-pointsman-priority")
     if priority not in ("", "performance", "balanced", "frugal"):
         raise InvalidCall(f"x-pointsman-priority is {priority!r}: it may be performance, balanced or frugal.")
     try:
         return Needs(
             priority=priority or None,  # type: ignore[arg-type]  # one of the three words, as checked above
-            max_cost=_budget(request),
-            max_latency=_number(request, b"x-pointsman-max-latency"),
-            min_quality=_number(request, b"x-pointsman-quality", most=1),
-            local_only=_yes_or_no(request, b"x-pointsman-local-only"),
+            max_cost=_budget(exchange),
+            max_latency=_number(exchange, b"x-pointsman-max-latency"),
+            min_quality=_number(exchange, b"x-pointsman-quality", most=1),
+            local_only=_yes_or_no(exchange, b"x-pointsman-local-only"),
         )
     except (ValueError, ArithmeticError):
         raise InvalidCall(
             "An x-pointsman- header cannot be read: numbers are written like 0.01 (quality goes from 0 to 1), and "
             "local-only is true or false."
         ) from None
+
+
+def _timeouts(exchange: Exchange) -> Timeouts:
+    """`20`, the seconds of the whole call, or `ttft=5, idle=10, total=20`. Raises InvalidCall."""
+    if b"x-pointsman-timeout" not in exchange.headers:
+        return NO_TIMEOUTS
+    seconds: dict[str, float] = {}
+    try:
+        for part in _text(exchange, b"x-pointsman-timeout").split(","):
+            name, _, number = part.rpartition("=")
+            seconds[name.strip() or "total"] = float(number)
+    except ValueError:
+        seconds = {"": 0}
+    if not seconds.keys() <= {"ttft", "idle", "total"} or not all(0 < s <= LONGEST_TIMEOUT for s in seconds.values()):
+        raise InvalidCall("x-pointsman-timeout cannot be read: it is seconds, such as 20 or ttft=5, idle=10, total=20.")
+    return Timeouts(**seconds)
 
 
 NEEDS_HEADERS = frozenset(
@@ -216,35 +243,43 @@ NEEDS_HEADERS = frozenset(
 )
 
 
-def _text(request: Request, name: bytes) -> str:
-    value = request.headers.get(name)
+def _text(exchange: Exchange, name: bytes) -> str:
+    value = exchange.headers.get(name)
     return value.decode("latin-1")[:MAX_HEADER_TEXT] if value else ""
 
 
-def _yes_or_no(request: Request, name: bytes) -> bool:
+def _yes_or_no(exchange: Exchange, name: bytes) -> bool:
     """A word that is neither is refused: whoever sends this header cares."""
-    text = _text(request, name).strip().lower()
+    text = _text(exchange, name).strip().lower()
     if text in ("true", "1", "yes", "on"):
         return True
-    if text in ("false", "0", "no", "off") or name not in request.headers:
+    if text in ("false", "0", "no", "off") or name not in exchange.headers:
         return False
     raise ValueError(f"{text} is neither true nor false")
 
 
-def _budget(request: Request) -> Nanos | None:
-    text = _text(request, b"x-pointsman-budget-usd")
+def _budget(exchange: Exchange) -> Nanos | None:
+    text = _text(exchange, b"x-pointsman-budget-usd")
     budget = from_usd(text) if text else None
     if budget is not None and budget < 0:
         raise ValueError("a budget below 0")
     return budget
 
 
-def _number(request: Request, name: bytes, *, most: float = sys.float_info.max) -> float | None:
-    text = _text(request, name)
+def _number(exchange: Exchange, name: bytes, *, most: float = sys.float_info.max) -> float | None:
+    text = _text(exchange, name)
     number = float(text) if text else None
     if number is not None and not 0 <= number <= most:
         raise ValueError(f"{text} is not from 0 to {most}")
     return number
+
+
+def _placed(error: AttemptError) -> str:
+    """The message, with whom it is about: the caller has named a model, or not even that."""
+    message = error.message if error.endpoint in error.message else f"{error.endpoint}: {error.message}"
+    if isinstance(error, KeyRejected) and not isinstance(error, OutOfCredit):
+        return f"{message} (This is the key that the server holds for {error.endpoint}, not the caller's.)"
+    return message
 
 
 def _about(call: Call, reply: Reply) -> list[Header]:

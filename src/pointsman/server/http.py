@@ -1,85 +1,44 @@
-"""The few shapes of ASGI that the doors need: read a body within bounds, send a whole answer."""
+"""The few shapes that the doors share: a JSON body within bounds, a key in a header, a refusal."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+import math
+from collections.abc import Iterable
 
 import msgspec
-from msgspec import Struct
 
-from ..core import CallTooLarge, InvalidCall
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Header = tuple[bytes, bytes]
+from ..core import InvalidCall, KeyRejected, ModelGone, PointsmanError
+from .exchange import Exchange, Header
 
 JSON: Header = (b"content-type", b"application/json")
+FORM = "application/x-www-form-urlencoded"
 
 
-class ClientGone(Exception):
-    """The client has closed its connection: there is nobody to answer."""
+def stated_key(exchange: Exchange) -> str:
+    """The key, from `Authorization: Bearer` or `x-api-key`; never from the URL."""
+    stated = exchange.header(b"authorization")
+    if stated[:7].lower() == "bearer ":
+        return stated[7:].strip()
+    return exchange.header(b"x-api-key").strip()
 
 
-class Request(Struct, frozen=True):
-    """The head of a request, and the way to its body."""
-
-    method: str
-    path: str
-    query: str
-    headers: dict[bytes, bytes]
-    """Names in lower case; of a header that comes twice the last counts."""
-    receive: Receive
-
-    @classmethod
-    def of(cls, scope: Scope, receive: Receive) -> Request:
-        return cls(
-            scope["method"], scope["path"], scope["query_string"].decode("latin-1"), dict(scope["headers"]), receive
-        )
-
-    def header(self, name: bytes) -> str:
-        return self.headers.get(name, b"").decode("latin-1")
-
-    @property
-    def bearer(self) -> str:
-        """The key, from `Authorization: Bearer` or `x-api-key`; never from the URL."""
-        stated = self.header(b"authorization")
-        if stated[:7].lower() == "bearer ":
-            return stated[7:].strip()
-        return self.header(b"x-api-key").strip()
-
-    async def body(self, limit: int) -> bytes:
-        """Raises CallTooLarge past `limit` bytes, InvalidCall for what is not declared as JSON, ClientGone."""
-        kind = self.header(b"content-type").split(";")[0].strip().lower()
-        if kind != "application/json" and not kind.endswith("+json"):
-            raise InvalidCall(f"The content type must be application/json; it is {kind or 'not given'}.")
-        declared = self.headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > limit:
-            raise CallTooLarge(f"The body has {int(declared):,} bytes; at most {limit:,} are taken.")
-        message = await self.receive()
-        if not message.get("more_body", False) and message["type"] == "http.request":
-            return _within(bytes(message.get("body", b"")), limit)
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            if size > limit:
-                raise CallTooLarge(f"The body is larger than {limit:,} bytes.")
-            if not message.get("more_body", False):
-                return b"".join(chunks)
-            message = await self.receive()
+async def json_body(exchange: Exchange, limit: int) -> bytes:
+    """As `Exchange.body`; InvalidCall for what is not declared as JSON, too."""
+    if exchange.headers.get(b"content-type") != b"application/json":
+        _check_kind(exchange)
+    return await exchange.body(limit)
 
 
-async def respond(send: Send, status: int, body: bytes, headers: Iterable[Header] = (JSON,)) -> None:
-    """Send a whole answer."""
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-    await send({"type": "http.response.body", "body": body})
+def refuse(exchange: Exchange, error: PointsmanError, body: bytes, headers: Iterable[Header] = ()) -> None:
+    """Sends an error, its `body` in the caller's format, with what a client needs to know of trying again."""
+    told = [JSON, (b"x-pointsman-error", error.kind.encode()), *headers]
+    retry_after: float | None = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        told.append((b"retry-after", b"%d" % max(0, math.ceil(retry_after))))
+    if isinstance(error, KeyRejected | ModelGone):
+        # OpenAI's and Anthropic's clients would try twice more, as after every 502. Somebody must act first.
+        told.append((b"x-should-retry", b"false"))
+    exchange.respond(error.status, told, body)
 
 
 def success(data: object) -> bytes:
@@ -87,11 +46,16 @@ def success(data: object) -> bytes:
     return msgspec.json.encode({"success": True, "data": data})
 
 
-def failure(message: str, kind: str) -> bytes:
-    return msgspec.json.encode({"success": False, "error": {"type": kind, "message": message}})
+def failure(error: PointsmanError) -> bytes:
+    """The body of an error of our own API."""
+    return msgspec.json.encode({"success": False, "error": {"type": error.kind, "message": error.message}})
 
 
-def _within(body: bytes, limit: int) -> bytes:
-    if len(body) > limit:
-        raise CallTooLarge(f"The body is larger than {limit:,} bytes.")
-    return body
+def _check_kind(exchange: Exchange) -> None:
+    kind = exchange.header(b"content-type").split(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        return
+    # What `curl -d` states, and what no page can send so: a browser tells the origin of each POST.
+    if kind in ("", FORM) and b"origin" not in exchange.headers and b"sec-fetch-site" not in exchange.headers:
+        return
+    raise InvalidCall(f"The content type must be application/json; it is {kind or 'not given'}.")

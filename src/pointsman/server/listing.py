@@ -22,6 +22,8 @@ class Listing:
         self._made = asyncio.Event()
         self._openai = b""
         self._anthropic = b""
+        self._one: dict[tuple[str, str], bytes] = {}
+        """By dialect and name."""
 
     def start(self) -> None:
         """Makes the first list beside the first calls: on a new machine the price library is read for it."""
@@ -34,6 +36,11 @@ class Listing:
     async def anthropic(self) -> bytes:
         await self._made.wait()
         return self._anthropic
+
+    async def one(self, dialect: str, name: str) -> bytes | None:
+        """None for a name that is not listed."""
+        await self._made.wait()
+        return self._one.get((dialect, name))
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -73,3 +80,5 @@ class Listing:
                 "last_id": named[-1].name if named else None,
             }
         )
+        self._one = {("openai", str(row["id"])): msgspec.json.encode(row) for row in rows}
+        self._one |= {("anthropic", row["id"]): msgspec.json.encode(row) for row in others}

@@ -62,6 +62,7 @@ class Figures:
             self.cost += entry.cost
         if entry.ttft is not None:
             self.ttft.observe(entry.ttft)
+        if entry.status == "ok":
             self.seconds.observe(entry.seconds)
 
 
@@ -85,13 +86,15 @@ class Metrics:
             figures = self._models.setdefault(name, Figures())
         figures.count(entry)
 
-    def render(self, *, ready: bool) -> bytes:
+    def render(self, *, ready: bool, in_flight: int) -> bytes:
         """The text that Prometheus scrapes."""
-        return ("\n".join(self._lines(ready)) + "\n").encode()
+        return ("\n".join(self._lines(ready, in_flight)) + "\n").encode()
 
-    def _lines(self, ready: bool) -> Iterator[str]:
+    def _lines(self, ready: bool, in_flight: int) -> Iterator[str]:
         yield from _head("pointsman_ready", "gauge", "1 while entries reach the ledger.")
         yield f"pointsman_ready {int(ready)}"
+        yield from _head("pointsman_calls_in_flight", "gauge", "Calls that are under way.")
+        yield f"pointsman_calls_in_flight {in_flight}"
         yield from _head("pointsman_answers_total", "counter", "Calls answered, by door and HTTP status.")
         for (door, status), count in self._answers.items():
             yield f'pointsman_answers_total{{door="{door}",status="{status}"}} {count}'
@@ -113,7 +116,7 @@ class Metrics:
         yield from _head("pointsman_ttft_seconds", "histogram", "Time to the first content, by model.")
         for model, figures in models:
             yield from figures.ttft.lines("pointsman_ttft_seconds", model)
-        yield from _head("pointsman_attempt_seconds", "histogram", "Time of a whole attempt, by model.")
+        yield from _head("pointsman_attempt_seconds", "histogram", "Time of an attempt that ended well, by model.")
         for model, figures in models:
             yield from figures.seconds.lines("pointsman_attempt_seconds", model)
 

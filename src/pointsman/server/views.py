@@ -7,7 +7,8 @@ from typing import Any
 from msgspec import Struct, structs
 
 from ..core import to_usd
-from ..ledger import CostRow, Entry, PerformanceRow
+from ..endpoints.gate import Gate
+from ..ledger import BudgetStatus, CostRow, Entry, PerformanceRow
 
 
 class CandidateView(Struct, frozen=True):
@@ -83,3 +84,70 @@ def performance_view(row: PerformanceRow) -> dict[str, Any]:
 
 def _usd(nanos: int | None) -> str | None:
     return None if nanos is None else to_usd(nanos)
+
+
+class EndpointView(Struct, frozen=True):
+    """An endpoint at this moment, as this process sees it."""
+
+    endpoint: str
+    open: bool
+    """A call could go there now."""
+    reason: str
+    """Why not."""
+    retry_after: float | None
+    """Seconds until it is tried again."""
+    in_flight: int
+    concurrency: int
+    """Calls at once, as far as it was found to take them."""
+    ttft_ms: float | None
+
+
+def endpoint_view(gate: Gate) -> EndpointView:
+    closed = gate.closed(0)
+    ttft = gate.load.ttft
+    return EndpointView(
+        endpoint=gate.name,
+        open=closed is None,
+        reason="" if closed is None else closed.reason,
+        retry_after=None if closed is None else closed.retry_after,
+        in_flight=gate.concurrency.in_flight,
+        concurrency=gate.concurrency.limit,
+        ttft_ms=None if ttft is None else round(ttft * 1000, 1),
+    )
+
+
+class BudgetView(Struct, frozen=True):
+    """A sum that is not overspent, and how it stands."""
+
+    budget: str
+    scope: str
+    who: str
+    window: str
+    period: str
+    limit_usd: str
+    spent_usd: str
+    reserved_usd: str
+    left_usd: str
+    burn_usd_per_hour: str
+    forecast_usd: str
+    resets: float
+    """Unix seconds."""
+    alerts: tuple[float, ...]
+
+
+def budget_view(status: BudgetStatus) -> BudgetView:
+    return BudgetView(
+        budget=status.rule.id,
+        scope=status.rule.scope,
+        who=status.who,
+        window=status.rule.window,
+        period=status.period,
+        limit_usd=to_usd(status.limit),
+        spent_usd=to_usd(status.spent),
+        reserved_usd=to_usd(status.leased),
+        left_usd=to_usd(status.left),
+        burn_usd_per_hour=to_usd(status.burn_per_hour),
+        forecast_usd=to_usd(status.forecast),
+        resets=status.resets,
+        alerts=status.alerts,
+    )

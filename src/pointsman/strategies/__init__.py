@@ -1,5 +1,5 @@
-"""Ways of using models on one call. Each is an Ask over Asks."""
+"""How models are put to work on a call: so far, one after the other until one has begun to answer."""
 
-from .single import single
+from .single import Choice, Plan, Retries, single
 
-__all__ = ["single"]
+__all__ = ["Choice", "Plan", "Retries", "single"]

@@ -1,32 +1,205 @@
-"""The plainest strategy: one model answers; the next in the plan is asked when one fails before it has begun."""
+"""The plainest strategy: one model answers; where one fails before it has begun, the next in the plan is asked.
+
+This is the only loop that tries again. Pools and routes give it their order, and where they nest they share the call's
+tally, so attempts never multiply: a call makes at most `Retries.most_attempts` of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from ..core import Ask, AttemptError, Call, CallRejected, ContentFiltered, ContextTooLong, Reply
+from msgspec import Struct
+
+from ..core import (
+    Ask,
+    AttemptError,
+    BrokenReply,
+    Call,
+    CallError,
+    CallRejected,
+    Clock,
+    ContentFiltered,
+    ContextTooLong,
+    KeyRejected,
+    NoCandidate,
+    OverBudget,
+    Overloaded,
+    RateLimited,
+    Reply,
+    Tally,
+    Unreachable,
+    UpstreamFailed,
+)
+
+LONGEST_WAIT = 60.0
+"""Seconds. An upstream that asks for a longer pause has refused the call."""
 
 
-def single(plan: Sequence[Ask], failed: Callable[[AttemptError], None] = lambda error: None) -> Ask:
-    """An Ask that tries `plan` in order up to the commit point. Each failure is told to `failed`.
+class Choice(Struct, frozen=True):
+    """One place to try. What is not known of it is None or ''."""
 
-    Raises the last failure, or at once what another model would refuse as well.
+    name: str
+    """Unique within its plan."""
+    ask: Ask
+    door: str = ""
+    """Those of one door are out of reach together, and share one key and one content policy."""
+    context: int | None = None
+
+
+Plan = Callable[[Call], Sequence[Choice]]
+"""The places to try for a call, the best first; asked anew for each round."""
+
+
+class Retries:
+    """How often calls are tried again. One for a process: the pauses of all calls draw on one budget.
+
+    A plan is gone through once without a pause. Then, up to `most_rounds` times, after a pause (full jitter over
+    0.5 s · 2ⁿ up to 8 s, on top of what the upstream's Retry-After asks for) and only while fewer than `share` of the
+    calls that are under way (but `floor` always) are being tried again.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]],
+        uniform: Callable[[float, float], float],
+        total: float,
+        most_attempts: int = 6,
+        most_rounds: int = 2,
+        share: float = 0.2,
+        floor: int = 3,
+    ) -> None:
+        """`total`: seconds that a call may take which states no limit."""
+        self.clock = clock
+        self.sleep = sleep
+        self.uniform = uniform
+        self.total = total
+        self.most_attempts = most_attempts
+        self.most_rounds = most_rounds
+        self._share = share
+        self._floor = floor
+        self.under_way = 0
+        self.again = 0
+        """Calls that are being tried again now."""
+
+    def deadline(self, call: Call) -> float:
+        """When the call must have ended, in steady seconds: set when it sets out, and shared by all its attempts."""
+        total = call.timeouts.total
+        deadline = self.clock.steady() + (self.total if total is None else total)
+        if call.tally.deadline is not None:
+            deadline = min(deadline, call.tally.deadline)
+        call.tally.deadline = deadline
+        return deadline
+
+    def pause(self, tally: Tally, failures: Sequence[AttemptError], deadline: float) -> float | None:
+        """Seconds until another round is worth it; None where none is, or where there is no room for one."""
+        waits = [wait for failure in failures if (wait := _wait(failure)) is not None]
+        if not waits or tally.rounds >= self.most_rounds or tally.attempts >= self.most_attempts:
+            return None
+        if not tally.rounds and self.again >= max(self._floor, self._share * self.under_way):
+            return None
+        pause = min(waits) + self.uniform(0, min(8.0, 0.5 * 2**tally.rounds))
+        return pause if self.clock.steady() + pause < deadline else None
+
+
+def single(plan: Plan, retries: Retries) -> Ask:
+    """An Ask that tries the plan in order, up to the commit point.
+
+    Raises at once what every other place would refuse as well; else the most telling failure, or NoCandidate (with
+    every reason) where nobody could be asked.
     """
 
     async def ask(call: Call) -> Reply:
-        failure: AttemptError | None = None
-        for candidate in plan:
-            try:
-                return await candidate(call)
-            except AttemptError as error:
-                failed(error)
-                if _is_final(error):
-                    raise
-                failure = error
-        assert failure is not None, "a plan has at least one candidate"
-        raise failure
+        attempt = _Attempt(call, retries, retries.deadline(call))
+        call.tally.plans += 1
+        try:
+            if call.tally.plans > 1:
+                # A plan within a plan: the places of the outer one come before any second try here.
+                return await attempt.once(plan)
+            return await attempt.once_and_again(plan)
+        finally:
+            call.tally.plans -= 1
 
     return ask
+
+
+class _Attempt:
+    """One call on its way through plans, and what came of it so far."""
+
+    def __init__(self, call: Call, retries: Retries, deadline: float) -> None:
+        self._call = call
+        self._retries = retries
+        self._deadline = deadline
+        self._latest: list[AttemptError] = []
+        """The failures of the last time through."""
+        self._failed: list[tuple[Choice, AttemptError]] = []
+        self._refused: list[CallError] = []
+
+    async def once(self, plan: Plan) -> Reply:
+        reply = await self._go_through(plan(self._call))
+        if reply is None:
+            raise self._refusal()
+        return reply
+
+    async def once_and_again(self, plan: Plan) -> Reply:
+        retries, tally = self._retries, self._call.tally
+        retries.under_way += 1
+        try:
+            while (reply := await self._go_through(plan(self._call))) is None:
+                pause = retries.pause(tally, self._latest, self._deadline)
+                if pause is None:
+                    raise self._refusal()
+                retries.again += tally.rounds == 0
+                tally.rounds += 1
+                await retries.sleep(pause)
+            return reply
+        finally:
+            retries.under_way -= 1
+            retries.again -= tally.rounds > 0
+
+    async def _go_through(self, choices: Sequence[Choice]) -> Reply | None:
+        """The reply of the first that gives one; None when all have failed."""
+        failed_before = len(self._failed)
+        for choice in choices:
+            if self._failed and (self._is_over() or any(_rules_out(choice, *failed) for failed in self._failed)):
+                continue
+            try:
+                return await choice.ask(self._call)
+            except AttemptError as error:
+                if _is_final(error):
+                    raise
+                self._failed.append((choice, error))
+            except (NoCandidate, OverBudget) as error:
+                self._refused.append(error)
+        self._latest = [error for _, error in self._failed[failed_before:]]
+        return None
+
+    def _refusal(self) -> AttemptError | CallError:
+        """What to raise: a failure that tells of a fault, else the limit that ends first, else why nobody was asked."""
+        errors = [error for _, error in self._failed]
+        faults = [error for error in errors if not isinstance(error, RateLimited | Overloaded)]
+        if faults:
+            return faults[-1]
+        if errors:
+            return min(errors, key=lambda error: LONGEST_WAIT if error.retry_after is None else error.retry_after)
+        if len(self._refused) == 1:
+            return self._refused[0]
+        for error in self._refused:
+            if isinstance(error, OverBudget):
+                return error
+        reasons = {
+            name: why
+            for error in self._refused
+            if isinstance(error, NoCandidate)
+            for name, why in error.reasons.items()
+        }
+        return NoCandidate("Nobody can serve this call now:", reasons)
+
+    def _is_over(self) -> bool:
+        if self._call.tally.attempts >= self._retries.most_attempts:
+            return True
+        return self._retries.clock.steady() >= self._deadline
 
 
 def _is_final(error: AttemptError) -> bool:
@@ -38,3 +211,26 @@ def _is_final(error: AttemptError) -> bool:
     if isinstance(error, ContextTooLong | ContentFiltered):
         return False
     return isinstance(error, CallRejected) and error.upstream_status is not None
+
+
+def _rules_out(choice: Choice, failed: Choice, error: AttemptError) -> bool:
+    """Whether what happened there says that this choice would do no better."""
+    if choice.name == failed.name:
+        return _wait(error) is None
+    if isinstance(error, ContextTooLong):
+        return choice.context is not None and failed.context is not None and choice.context <= failed.context
+    if isinstance(error, ContentFiltered | KeyRejected | Unreachable):
+        return bool(choice.door) and choice.door == failed.door
+    return False
+
+
+def _wait(error: AttemptError) -> float | None:
+    """Seconds before the same place may be asked again; None where that is no use. One that let its time run out would
+    take it again, and may bill both. Limits of our own, which let nothing go out, are never waited for: whoever asked
+    hears of them at once."""
+    if isinstance(error, RateLimited | Overloaded) and error.upstream_status is None:
+        return None
+    if not isinstance(error, RateLimited | Overloaded | UpstreamFailed | Unreachable | BrokenReply):
+        return None
+    wait = error.retry_after or 0.0
+    return wait if wait <= LONGEST_WAIT else None

@@ -1,8 +1,21 @@
-"""What a model wrote, as text and nothing else: it moves no cursor, sets no colour, turns no reading order."""
+"""What others wrote, as text and nothing else: it moves no cursor, sets no colour, turns no reading order."""
 
 from __future__ import annotations
 
 import re
+
+ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c)"  # strings: titles, links
+    r"|\x1b[ -/]*(?![\[\]PX^_])[0-~]"  # single escapes: reset, character sets
+)
+"""Whole escape sequences."""
+UNFINISHED = re.compile(
+    r"(?:(?:\x1b\[|\x9b)[0-?]*[ -/]*"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x00-\x1f\x7f-\x9f]*\x1b?"
+    r"|\x1b[ -/]*|\r)\Z"
+)
+"""What may be the beginning of one, or of a line end, at the end of a text that goes on."""
 
 
 def plain_text(text: str) -> str:
@@ -11,7 +24,7 @@ def plain_text(text: str) -> str:
     Whole escape sequences go (colours, titles, links), and so do marks of direction and characters without a width,
     which can make text read otherwise than it is. A lone surrogate, which no file can hold, becomes U+FFFD.
     """
-    text = _ESCAPES.sub("", _LINE_ENDS.sub("\n", text))
+    text = ESCAPES.sub("", _LINE_ENDS.sub("\n", text))
     return _SURROGATES.sub("\ufffd", _UNSEEN.sub("", text))
 
 
@@ -27,11 +40,6 @@ def ascii_escaped(json: str) -> str:
 
 
 _LINE_ENDS = re.compile(r"\r\n|[\r\x85\u2028\u2029]")
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c)"  # strings: titles, links
-    r"|\x1b[ -/]*[0-~]"  # single escapes: reset, character sets
-)
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     r"\U000e0000-\U000e007f]"

@@ -1,0 +1,126 @@
+"""What an attempt may cost at most, reserved in the budgets before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from ..catalog import Price
+from ..core import Call, Nanos, OverBudget, from_usd, tokens_cost
+from ..ledger import BudgetRule, Key
+from ..ledger.budgets import Budgets, Hold
+from ..routing import estimate_tokens
+from .roster import Model
+from .specs import BudgetSpec
+
+LONGEST_ANSWER = 16_384
+"""Tokens. Under a budget no answer may be without a bound: one that nobody states is this, or less for a model that
+writes less."""
+SHORTER_ANSWER = 2_048
+"""The bound that is tried next, when there is not money enough for the first."""
+
+
+class Spending:
+    """Reserves for attempts. Models that cost nothing are never held up by money."""
+
+    def __init__(self, budgets: Budgets, specs: Sequence[BudgetSpec]) -> None:
+        self._budgets = budgets
+        self._for_keys = [(spec, rule) for spec, rule in _numbered(specs) if spec.scope == "key" and spec.who]
+        self._met: set[str] = set()
+        for spec, rule in _numbered(specs):
+            if not (spec.scope == "key" and spec.who):
+                budgets.add(rule)
+
+    def meet(self, key: Key) -> None:
+        """The budgets of a key: its own, and those that the configuration has for its name or its id."""
+        if key.id in self._met:
+            return
+        self._met.add(key.id)
+        for spec, rule in self._for_keys:
+            if spec.who in (key.id, key.name):
+                self._budgets.add(structs.replace(rule, id=f"{rule.id} {key.id}", who=key.id))
+        if key.budget is not None:
+            rule_id = f"own-{key.id}-{key.budget_window}"
+            self._budgets.add(BudgetRule(rule_id, "key", key.id, key.budget, key.budget_window))
+
+    async def reserve(self, call: Call, model: Model) -> tuple[Call, Hold | None]:
+        """The call as it may be sent, and what is reserved for it; None where nothing needs to be.
+
+        Raises OverBudget, which says what its caller may still use (`at_limit`).
+        """
+        price = model.quote.charged
+        if not self._budgets.rules or model.deployment != "paid" or (price is not None and _is_free(price)):
+            return call, None
+        stated = call.chat.max_tokens
+        if stated is not None:
+            return call, await self._hold(call, price, stated)
+        bound = min(model.candidate.max_output or LONGEST_ANSWER, LONGEST_ANSWER)
+        try:
+            hold = await self._hold(call, price, bound)
+        except OverBudget:
+            if bound <= SHORTER_ANSWER or price is None:
+                raise
+            bound = SHORTER_ANSWER
+            hold = await self._hold(call, price, bound)
+        return call.capped(bound), hold
+
+    async def _hold(self, call: Call, price: Price | None, answer_tokens: int) -> Hold:
+        most = None if price is None else most_cost(call, price, answer_tokens)
+        try:
+            return await self._budgets.reserve(call.caller, most, spent_by_call=call.tally.cost)
+        except OverBudget as error:
+            error.at_limit = self._budgets.restriction(call.caller, most or 1) or error.at_limit
+            raise
+
+
+def most_cost(call: Call, price: Price, answer_tokens: int) -> Nanos | None:
+    """An upper bound: a token for every two bytes of the prompt, at the dearest rate that its tokens may be billed at;
+    None where a rate is not known. Settled to the nano-dollar once the provider has counted."""
+    rates = price.long_prompts[-1].rates if price.long_prompts else price
+    input_rates = [rate for rate in (rates.input, price.input) if rate is not None]
+    if call.body and b'"cache_control"' in call.body:
+        input_rates += [rate for rate in (rates.cache_write, rates.cache_write_1h) if rate is not None]
+    output_rates = [rate for rate in (rates.output, rates.reasoning, price.output, price.reasoning) if rate is not None]
+    if not input_rates or not output_rates:
+        return None
+    prompt_tokens = _prompt_tokens(call)
+    return Nanos(
+        price.call + tokens_cost(prompt_tokens, max(input_rates)) + tokens_cost(answer_tokens, max(output_rates))
+    )
+
+
+MOST_TEXT = 64 * 1024
+"""Bytes. A longer body may hold images, whose bytes are no tokens: it is looked into."""
+
+
+def _prompt_tokens(call: Call) -> int:
+    if call.body and len(call.body) <= MOST_TEXT:
+        return len(call.body) // 2 + 16
+    return 2 * estimate_tokens(call.chat) + 16
+
+
+def _is_free(price: Price) -> bool:
+    return not (price.input or price.output or price.call)
+
+
+def _numbered(specs: Sequence[BudgetSpec]) -> list[tuple[BudgetSpec, BudgetRule]]:
+    """The budgets of a configuration as the ledger keeps them. A budget is known by what it is for, so that its amount
+    may be changed without losing what was spent."""
+    rules: list[tuple[BudgetSpec, BudgetRule]] = []
+    for spec in specs:
+        stem = "-".join(part for part in (spec.scope, spec.who.replace(":", "-"), spec.window) if part)
+        same = sum(rule.id.rpartition("#")[0] == stem for _, rule in rules)
+        rule = BudgetRule(
+            id=f"{stem}#{same + 1}",
+            scope=spec.scope,
+            who=spec.who,
+            limit=from_usd(str(spec.usd)),
+            window=spec.window,
+            at_limit=spec.at_limit,
+            alerts=tuple(share for share in spec.alert if share > 0),
+            allow_unknown=spec.allow_unknown,
+            timezone=spec.timezone,
+        )
+        rules.append((spec, rule))
+    return rules

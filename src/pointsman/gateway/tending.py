@@ -1,0 +1,53 @@
+"""What goes on beside the calls: hearing what other processes found out, and asking endpoints that are out of order,
+by what costs nothing, whether they are back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from .gates import Gates
+
+EVERY = 0.5
+"""Seconds between two looks at what others found out."""
+PROBE_EVERY = 10.0
+"""Seconds between two questions to an endpoint that is out of order. One that works, or lies idle, is never asked."""
+
+
+class Tending:
+    """A task for as long as the gateway is open. `answers(provider)` asks for its list of models, which is free."""
+
+    def __init__(self, gates: Gates, answers: Callable[[str], Awaitable[bool]]) -> None:
+        self._gates = gates
+        self._answers = answers
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._tend(), name="pointsman-tending")
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _tend(self) -> None:
+        looks = 0
+        while True:
+            await asyncio.sleep(EVERY)
+            looks += 1
+            self._gates.refresh()
+            if looks * EVERY % PROBE_EVERY == 0:
+                await self.probe()
+
+    async def probe(self) -> None:
+        """Each provider that has an endpoint out of order is asked once; where it answers, the next call may try."""
+        out_of_order = [gate for gate in self._gates.everyone() if gate.breaker.is_open]
+        for provider in {gate.name.partition("/")[0] for gate in out_of_order}:
+            if await self._answers(provider):
+                for gate in out_of_order:
+                    if gate.name.startswith(f"{provider}/"):
+                        gate.probed()
