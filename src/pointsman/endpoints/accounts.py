@@ -80,8 +80,8 @@ class Account:
     )
 
     def __init__(self, name: str, limits: Limits, state: State, clock: Clock, *, model: str = "") -> None:
-        """`model`: the one that this view of the account is for. Its limits and its key are those of all its views; what
-        a 429 holds back is that model, since providers count each by itself."""
+        """`model`: the one that this view of the account is for. All views share its limits and its key; what a 429
+        holds back is that model, since providers count each by itself."""
         self.name = name
         self._state = state
         self._clock = clock
