@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from gateway_samples import NO_OLLAMA, Upstream, entries, gateway, text_of, upstream
 
-from pointsman.core import Caller, OverBudget, UpstreamFailed
+from pointsman.catalog import Price
+from pointsman.core import Call, Caller, OverBudget, UpstreamFailed
+from pointsman.dialects import DIALECTS
 from pointsman.gateway import Gateway
+from pointsman.gateway.spending import most_cost
 
 SIM = "  sim: {dialect: simulated, deployment: local}\n"
 
@@ -141,6 +144,17 @@ async def test_without_a_bound_an_answer_gets_one(tmp_path: Path) -> None:
     async with spending(tmp_path / "c", "[]") as (asked, mine):
         await text_of(await asked.ask("Hi", model="paid"))
         assert "max_tokens" not in json.loads(mine.seen[-1][2])
+
+
+def test_several_answers_are_reserved_for_as_such() -> None:
+    """A call for nine answers would reserve for one."""
+    price = Price.per_mtok(input="1", output="2")
+    asked = []
+    for n in (1, 9):
+        body = json.dumps({"model": "m", "n": n, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+        call = Call(id="c", model="m", dialect="openai", body=body, decode=DIALECTS["openai"].door.decode_call)
+        asked.append(most_cost(call, price, 1000) or 0)
+    assert asked[1] - asked[0] == 8 * 1000 * 2000
 
 
 async def test_each_user_has_a_budget_of_his_own(tmp_path: Path) -> None:

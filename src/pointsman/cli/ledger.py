@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core import Chat, InvalidCall, Message, Text, show_usd
-from ..core.plain import plain_text
+from ..core.plain import ascii_escaped, plain_text
 from ..ledger import Entry, Ledger, csv_lines, jsonl, parse_since
 from ..ledger.export import ExportedRow, exported
 from .ledger_care import backup, restore, verify
@@ -94,7 +94,8 @@ def export(form: str, since: str | None, until: str | None, output: Path | None,
     queries = _opened(config_file).queries
     with _target(output) as file:
         for line in FORMATS[form](queries.entries(since=begin, until=end)):
-            file.write(line)
+            # What users wrote moves no cursor; a file and a pipe get every byte.
+            file.write(ascii_escaped(line.rstrip("\r\n")) + "\n" if file.isatty() else line)
 
 
 @ledger.command()

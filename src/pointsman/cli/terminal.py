@@ -11,7 +11,7 @@ from typing import IO, Literal, get_args
 import msgspec
 from msgspec import Struct
 
-from ..core.plain import ESCAPES, UNFINISHED, plain_text
+from ..core.plain import ESCAPES, UNFINISHED, ascii_escaped, plain_text
 
 LONGEST_SEQUENCE = 4096
 """Characters: an escape sequence that is longer is none, and its text must not be held back for ever."""
@@ -55,9 +55,9 @@ def width_of(file: IO[str]) -> int | None:
 
 
 def print_json(value: object) -> None:
-    """On one line, or indented for a terminal."""
+    """On one line, or indented for a terminal. Control characters of what others wrote stand as \\u escapes."""
     text = msgspec.json.encode(value)
-    print((msgspec.json.format(text, indent=2) if sys.stdout.isatty() else text).decode())
+    print(ascii_escaped((msgspec.json.format(text, indent=2) if sys.stdout.isatty() else text).decode()))
 
 
 class Column(Struct, frozen=True):

@@ -103,6 +103,7 @@ class Call:
         "task",
         "trace",
         "tally",
+        "_max_tokens",
         "_decode",
         "_chat",
     )
@@ -119,6 +120,7 @@ class Call:
         decode: Callable[[bytes], Chat] | None = None,
         stream: bool = False,
         wants_usage: bool = True,
+        max_tokens: int | None = None,
         needs: Needs = NO_NEEDS,
         timeouts: Timeouts = NO_TIMEOUTS,
         caller: Caller = ANYONE,
@@ -143,8 +145,14 @@ class Call:
         """The task type, where the caller states it; else '' and the router finds it."""
         self.trace = trace
         self.tally = tally or Tally()
+        self._max_tokens = max_tokens
         self._decode = decode
         self._chat = chat
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of the longest answer, where the caller states them. It needs no look into the body."""
+        return self._max_tokens if self._chat is None else self._chat.max_tokens
 
     @property
     def chat(self) -> Chat:
@@ -190,6 +198,7 @@ class Call:
             decode=self._decode,
             stream=self.stream,
             wants_usage=self.wants_usage,
+            max_tokens=self._max_tokens,
             needs=needs or self.needs,
             timeouts=timeouts or self.timeouts,
             caller=self.caller,

@@ -131,7 +131,7 @@ class Attempts:
             stream=call.stream,
             usage=usage,
             cost=paid,
-            list_cost=cost(usage, listed) if usage else None,
+            list_cost=(paid if listed is price else cost(usage, listed)) if usage else None,
             error=ending.error.kind if ending.error else "",
             upstream_status=ending.error.upstream_status if ending.error else None,
             retry=retry,

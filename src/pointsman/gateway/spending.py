@@ -52,7 +52,7 @@ class Spending:
         price = model.quote.charged
         if not self._budgets.rules or model.deployment != "paid" or (price is not None and _is_free(price)):
             return call, None
-        stated = call.chat.max_tokens
+        stated = call.max_tokens
         if stated is not None:
             return call, await self._hold(call, price, stated)
         bound = min(model.candidate.max_output or LONGEST_ANSWER, LONGEST_ANSWER)
@@ -84,6 +84,8 @@ def most_cost(call: Call, price: Price, answer_tokens: int) -> Nanos | None:
     output_rates = [rate for rate in (rates.output, rates.reasoning, price.output, price.reasoning) if rate is not None]
     if not input_rates or not output_rates:
         return None
+    if call.body and b'"n"' in call.body:
+        answer_tokens *= call.chat.choices
     prompt_tokens = _prompt_tokens(call)
     return Nanos(
         price.call + tokens_cost(prompt_tokens, max(input_rates)) + tokens_cost(answer_tokens, max(output_rates))

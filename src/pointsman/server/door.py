@@ -120,6 +120,7 @@ class ModelDoor:
             decode=self._door.decode_call,
             stream=peek.stream,
             wants_usage=peek.wants_usage,
+            max_tokens=peek.max_tokens,
             needs=_needs(exchange),
             timeouts=_timeouts(exchange),
             caller=Caller(
