@@ -13,6 +13,7 @@ import pytest
 from cli_upstream import CANARY, Run, Upstream
 
 from pointsman.endpoints.local import MODELS, LocalHost
+from prices import with_prices
 
 
 @pytest.fixture
@@ -31,9 +32,7 @@ def upstream() -> Iterator[ThreadingHTTPServer]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    home = tmp_path / "home"
-    home.mkdir()
-    return home
+    return with_prices(tmp_path / "home")
 
 
 @pytest.fixture

@@ -11,21 +11,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
+from prices import with_prices
 from upstream import Upstream
 
 
-@pytest.fixture(scope="session")
-def price_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("prices")
-
-
 @pytest.fixture
-def home(tmp_path: Path, price_cache: Path) -> Path:
-    """A fresh home, but for the price list: to read it off its library takes a second."""
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "cache").symlink_to(price_cache)
-    return home
+def home(tmp_path: Path) -> Path:
+    return with_prices(tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 from pointsman.core import Answer, Broken, Delta, Reply
 from pointsman.gateway import Environment, Gateway
 from pointsman.ledger import Entry
+from prices import with_prices
 
 NO_OLLAMA = "local: {ollama: false}\nretries: {rounds: 0}\n"
 MODEL_LIST = {"models": [{"name": "tiny:1b"}, {"name": "mistral:7b-instruct-q4_K_M"}]}
@@ -142,6 +143,7 @@ def environment(home: Path, config: str = "", variables: Mapping[str, str] | Non
     """A machine where only these variables are set. `config` is written to a file beside the home."""
     path = None
     if config:
+        with_prices(home)
         path = home.parent / "config.yaml"
         path.write_text(config, "utf-8")
     return Environment(home=home, variables=dict(variables or {}), config_file=path)

@@ -14,6 +14,7 @@ from typing import Any, Self
 from urllib.request import Request, urlopen
 
 from pointsman.ledger import Entry, Ledger
+from prices import with_prices
 
 COMMAND = (sys.executable, "-m", "pointsman", "serve", "--port", "0", "--json")
 
@@ -48,7 +49,7 @@ class Running:
     """A server that has said where it is. Used in `with`: it is told to stop at the end."""
 
     def __init__(self, home: Path, config: str, environment: Mapping[str, str] | None = None) -> None:
-        home.mkdir(parents=True, exist_ok=True)
+        with_prices(home)
         self.home = home
         file = home / "config-of-test.yaml"
         file.write_text(config)
