@@ -23,7 +23,14 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def server(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with Running(tmp_path_factory.mktemp("clients") / "home", configured(upstream.url)) as running:
+    """Started from a shell that lets it open few files, as most do."""
+    own = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, own[1]))
+    try:
+        running = Running(tmp_path_factory.mktemp("clients") / "home", configured(upstream.url))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, own)
+    with running:
         yield running
 
 
@@ -54,8 +61,9 @@ def memory(server: Running) -> int:
 @contextlib.contextmanager
 def connections(server: Running, count: int) -> Iterator[list[socket.socket]]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 500)), hard))
     with contextlib.ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 500)), hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         yield [
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10)) for _ in range(count)
         ]

@@ -46,7 +46,9 @@ async def test_stand_ins_that_lead_back_end(name: str, upstream: Upstream, home:
     assert 1 <= len(upstream.of("down")) - before <= gateway.config.retries.attempts
 
 
-@pytest.mark.fault(98, "So is a candidate of a mode, or of the route, that is neither a model nor a pattern.")
+@pytest.mark.fault(
+    98, "A candidate of a mode or of the route that is neither a model nor a pattern is refused with its line."
+)
 @pytest.mark.parametrize(
     ("text", "place"),
     [

@@ -155,7 +155,7 @@ def test_a_database_that_another_program_holds_delays_no_call(server: Running) -
 
 
 @pytest.mark.fault(
-    80, "Calls go on, recorded in the journal; `verify` finds it, and `restore` brings all of them back."
+    80, "A server does not start on it; `restore` brings every call back, from a backup and the journals."
 )
 def test_a_page_that_is_overwritten_costs_no_acknowledged_call(server: Running, upstream: Upstream) -> None:
     """One bad block would be the end of the record."""

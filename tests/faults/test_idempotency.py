@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fault_table import KEY
+from running import Running, configured
+from serving import Said, ask, stored
 from test_faults import entries
 
 from pointsman.core import Broken, Call, Caller, InvalidCall, ManualClock, Needs, Reply, UpstreamFailed
@@ -174,3 +177,26 @@ async def test_what_is_kept_is_bounded(once: Once, upstream: Upstream) -> None:
     assert len(upstream.of("one")) == before
     await text(once, "n0", call())
     assert len(upstream.of("one")) == before + 1
+
+
+@pytest.mark.fault(75, "So it is at the doors, in the header `Idempotency-Key`; another call under it is a 422.")
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_fifty_requests_at_once_are_one_call(upstream: Upstream, home: Path, path: str, streamed: bool) -> None:
+    """As above, from clients that know nothing of each other."""
+    upstream.plans["order"] = SLOW_STREAM if streamed else SLOW
+    upstream.received.clear()
+    with Running(home, configured(upstream.url)) as server, ThreadPoolExecutor(50) as pool:
+
+        def send(prompt: str = "hello") -> Said:
+            return ask(server, "mine/order", stream=streamed, prompt=prompt, path=path, idempotency_key="order-1")
+
+        said = [one.result() for one in [pool.submit(send) for _ in range(50)]]
+        assert {one.status for one in said} == {200}
+        assert all(b"passed." in one.body for one in said)
+        assert send().status == 200
+        assert len(upstream.of("order")) == 1
+        reused = send("another")
+        assert (reused.status, b"idempotency key" in reused.body) == (422, True)
+        assert server.stop() == 0
+    assert len(stored(home)) == 1

@@ -79,7 +79,7 @@ class Program(click.Group):
         if name not in COMMANDS and not name.startswith("-"):
             near = get_close_matches(name, COMMANDS, 1)
             hint = f"Did you mean '{near[0]}'?" if near else "`pointsman --help` lists them."
-            raise click.UsageError(f"There is no command '{name}'. {hint}", ctx)
+            raise click.UsageError(f"There is no command {name!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

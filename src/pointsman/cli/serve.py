@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -15,6 +17,8 @@ from .options import config_option, json_option
 from .terminal import print_json
 
 NO_KEY = "YOUR-KEY"
+OPEN_FILES = 65_536
+"""That many, where the system lets us: each client holds one, and each call another."""
 
 
 class ServingJson(Struct, frozen=True):
@@ -48,6 +52,7 @@ def serve(
       pointsman serve --port 0 --json
       pointsman serve --host 0.0.0.0 --config pointsman.yaml
     """
+    _allow_many_files()
     gateway = open_gateway(config_file, workers=workers)
     own = gateway.config.server
     at, through = own.host if host is None else host, own.port if port is None else port
@@ -108,6 +113,15 @@ curl:
     -H "Authorization: Bearer {key}" \\
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 """
+
+
+def _allow_many_files() -> None:
+    """A shell gives a thousand: fewer than clients that are merely connected."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _about_key(key: str, *, has_own: bool) -> str:

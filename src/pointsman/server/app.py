@@ -31,6 +31,7 @@ from .admission import Admission
 from .door import ModelDoor, stopping
 from .exchange import Exchange, Header
 from .http import JSON, failure, json_body, refuse, stated_key, success
+from .idempotency import Once
 from .listing import Listing
 from .metrics import Metrics
 from .origins import Origins
@@ -72,6 +73,7 @@ class Application:
         self._origins = Origins(gateway.config.server.hosts, is_local=is_local)
         self._max_body = int(gateway.config.server.max_body_mb * 1024 * 1024)
         self._metrics = Metrics()
+        self._once = Once(gateway, gateway.clock)
         self._admission = _admission(gateway)
         self._listing = Listing(gateway)
         self._files = {path: _console_file(name) for path, (name, _) in CONSOLE_FILES.items()}
@@ -159,6 +161,7 @@ class Application:
             dialect,
             door,
             self._gateway,
+            once=self._once,
             authorise=lambda exchange: self._authorise(exchange, "call"),
             admission=self._admission,
             metrics=self._metrics,

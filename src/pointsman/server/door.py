@@ -33,6 +33,7 @@ from ..ledger import Key
 from .admission import Admission
 from .exchange import ClientGone, Exchange, Header
 from .http import JSON, json_body, refuse
+from .idempotency import Once
 from .metrics import Metrics
 
 EVENT_STREAM: tuple[Header, ...] = (
@@ -62,6 +63,7 @@ class ModelDoor:
         door: Door,
         ask: Ask,
         *,
+        once: Once,
         authorise: Callable[[Exchange], Key],
         admission: Admission,
         metrics: Metrics,
@@ -72,6 +74,7 @@ class ModelDoor:
         self._dialect = dialect
         self._door = door
         self._ask = ask
+        self._once = once
         self._authorise = authorise
         self._admission = admission
         self._metrics = metrics
@@ -133,7 +136,7 @@ class ModelDoor:
         )
 
     async def _whole(self, call: Call, exchange: Exchange) -> None:
-        async with await self._ask(call) as reply:
+        async with await self._asked(exchange)(call) as reply:
             answer = await reply.read()
         if answer.raw and reply.dialect == self._dialect:
             body = answer.raw
@@ -150,7 +153,7 @@ class ModelDoor:
         encoder: StreamEncoder | None = None
         status = 200
         try:
-            async with await self._ask(call) as reply:
+            async with await self._asked(exchange)(call) as reply:
                 encoder = self._encoder(call, reply.served.model, passing=reply.dialect == self._dialect)
                 if not exchange.is_begun:
                     exchange.start(200, [*EVENT_STREAM, *_about(call, reply)])
@@ -173,6 +176,10 @@ class ModelDoor:
             last, status = encoder.broken(fault), fault.status
         exchange.end(last)
         self._metrics.answered(self._dialect, status)
+
+    def _asked(self, exchange: Exchange) -> Ask:
+        name = exchange.header(b"idempotency-key")
+        return self._once.under(name) if name else self._ask
 
     def _encoder(self, call: Call, model: str, *, passing: bool) -> StreamEncoder:
         created = int(self._wall())

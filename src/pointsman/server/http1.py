@@ -381,7 +381,7 @@ class Connection(asyncio.Protocol):
 
     def _crashed(self, exchange: Exchange) -> None:
         """A fault of ours. The client hears no more of it than that."""
-        log.exception("%s %s failed", exchange.method, exchange.path[:200])
+        log.exception("%s %r failed", exchange.method, exchange.path[:200])
         if exchange.is_begun:
             exchange.abort()
         else:

@@ -19,7 +19,8 @@ class Stop:
         self.is_polite = True
         """Told by a supervisor, and not by somebody who waits at a terminal."""
         loop = asyncio.get_running_loop()
-        for sign in (signal.SIGINT, signal.SIGTERM):
+        # A terminal that is closed must not cut streams short, either.
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(sign, self._tell, sign)
 
     def with_parent(self) -> None:
@@ -45,7 +46,7 @@ class Stop:
         if self.told.is_set():
             self.at_once.set()
         else:
-            self.is_polite = sign is signal.SIGTERM
+            self.is_polite = sign is not signal.SIGINT
             self.told.set()
 
     def _parent_gone(self) -> None:
