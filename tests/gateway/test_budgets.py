@@ -15,7 +15,7 @@ from pointsman.catalog import Price
 from pointsman.core import Call, Caller, OverBudget, UpstreamFailed
 from pointsman.dialects import DIALECTS
 from pointsman.gateway import Gateway
-from pointsman.gateway.spending import most_cost
+from pointsman.gateway.spending import Dearest, most_cost
 
 SIM = "  sim: {dialect: simulated, deployment: local}\n"
 
@@ -148,12 +148,13 @@ async def test_without_a_bound_an_answer_gets_one(tmp_path: Path) -> None:
 
 def test_several_answers_are_reserved_for_as_such() -> None:
     """A call for nine answers would reserve for one."""
-    price = Price.per_mtok(input="1", output="2")
+    rates = Dearest.of(Price.per_mtok(input="1", output="2"))
+    assert rates is not None
     asked = []
     for n in (1, 9):
         body = json.dumps({"model": "m", "n": n, "messages": [{"role": "user", "content": "Hi"}]}).encode()
         call = Call(id="c", model="m", dialect="openai", body=body, decode=DIALECTS["openai"].door.decode_call)
-        asked.append(most_cost(call, price, 1000) or 0)
+        asked.append(most_cost(call, rates, 1000))
     assert asked[1] - asked[0] == 8 * 1000 * 2000
 
 

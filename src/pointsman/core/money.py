@@ -30,10 +30,10 @@ def from_usd(usd: Decimal | str | int) -> Nanos:
 
 def to_usd(nanos: int) -> str:
     """Nano-dollars → the plain decimal string that JSON carries: '0.0025', '0', '-1.5'."""
-    if nanos == 0:
-        return "0"
-    text = f"{Decimal(nanos) / NANOS_PER_USD:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    if nanos < 0:
+        return f"-{to_usd(-nanos)}"
+    usd, rest = divmod(nanos, NANOS_PER_USD)
+    return f"{usd}.{rest:09d}".rstrip("0") if rest else f"{usd}"
 
 
 def show_usd(nanos: int | None) -> str:

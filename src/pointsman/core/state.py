@@ -149,7 +149,8 @@ class MemoryState:
         for name, rate, units in takes:
             bucket = self._buckets.get(name)
             level = rate.level(bucket.level, now - bucket.at) if bucket is not None else 0.0
-            longest = max(longest, rate.wait(level, units))
+            if level + units > rate.amount:
+                longest = max(longest, rate.wait(level, units))
         return longest
 
     def _add(self, name: str, rate: Rate, units: float, now: float) -> None:

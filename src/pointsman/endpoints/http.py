@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from msgspec import structs
 
@@ -67,8 +68,8 @@ class HttpEndpoint:
         self._headers = {"content-type": "application/json", **(dialect.auth(key) if key else {}), **(headers or {})}
         self._urls = {stream: base_url.rstrip("/") + dialect.path(model, stream) for stream in (False, True)}
 
-    async def __call__(self, call: Call) -> Reply:
-        return await self.send(call, self._clock.steady())
+    def __call__(self, call: Call) -> Coroutine[Any, Any, Reply]:
+        return self.send(call, self._clock.steady())
 
     async def send(self, call: Call, started: float) -> Reply:
         """As `__call__`, for an attempt that began at `started` (steady seconds): before a model was loaded, say."""

@@ -113,7 +113,7 @@ class Gateway:
         )
         self.state = SharedState(self.environment.home / "state.sqlite", clock)
         self.gates = Gates(self.roster, self.state, clock)
-        self._tending = Tending(self.gates, self._connections.answers)
+        self._tending = Tending(self.ledger, self.gates, self._connections.answers)
         self._directory = Directory(
             self.config,
             self.roster,

@@ -1,7 +1,8 @@
 """What the prompts are of calls that name their model: nobody needs it to serve them, but replay and reports will.
 
-A reading takes some 100 µs. So it is taken while the upstream works, and of no more calls than leave the machine to
-the calls themselves: past that, entries bear no task, which says that nobody looked.
+A reading takes some 100 µs. So it is taken while the upstream works, a little after the call went out (its first
+content must not wait for us), and of no more calls than leave the machine to the calls themselves: past that, entries
+bear no task, which says that nobody looked.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Callable
 from ..core import Call, InvalidCall, Trace
 from ..routing import read_prompt
 
-MOST_A_SECOND = 200
-"""At most about 2 % of a core."""
+MOST_A_SECOND = 100
+"""At most about 1 % of a core."""
+LATER = 0.003
+"""Seconds. No model answers sooner."""
 
 
 class Readings:
@@ -25,7 +28,7 @@ class Readings:
         self._taken = 0
 
     def begin(self, call: Call) -> Reading | None:
-        """A reading of this call, taken at the next pause of the running task; None where its trace says all, or where
+        """A reading of this call, taken in a moment, or when it is asked for; None where its trace says all, or where
         too many are being taken."""
         if call.trace.decision_id or call.op != "chat":
             return None
@@ -36,7 +39,7 @@ class Readings:
             return None
         self._taken += 1
         reading = Reading(call)
-        asyncio.get_running_loop().call_soon(reading.take)
+        asyncio.get_running_loop().call_later(LATER, reading.take)
         return reading
 
 

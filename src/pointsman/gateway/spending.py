@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from ..catalog import Price
 from ..core import Call, Nanos, OverBudget, from_usd, tokens_cost
@@ -28,6 +29,7 @@ class Spending:
         self._budgets = budgets
         self._for_keys = [(spec, rule) for spec, rule in _numbered(specs) if spec.scope == "key" and spec.who]
         self._met: set[str] = set()
+        self._rates: dict[str, tuple[Price | None, Dearest | None]] = {}
         for spec, rule in _numbered(specs):
             if not (spec.scope == "key" and spec.who):
                 budgets.add(rule)
@@ -54,42 +56,61 @@ class Spending:
             return call, None
         stated = call.max_tokens
         if stated is not None:
-            return call, await self._hold(call, price, stated)
+            return call, await self._hold(call, model, stated)
         bound = min(model.candidate.max_output or LONGEST_ANSWER, LONGEST_ANSWER)
         try:
-            hold = await self._hold(call, price, bound)
+            hold = await self._hold(call, model, bound)
         except OverBudget:
             if bound <= SHORTER_ANSWER or price is None:
                 raise
             bound = SHORTER_ANSWER
-            hold = await self._hold(call, price, bound)
+            hold = await self._hold(call, model, bound)
         return call.capped(bound), hold
 
-    async def _hold(self, call: Call, price: Price | None, answer_tokens: int) -> Hold:
-        most = None if price is None else most_cost(call, price, answer_tokens)
+    async def _hold(self, call: Call, model: Model, answer_tokens: int) -> Hold:
+        rates = self._dearest(model)
+        most = None if rates is None else most_cost(call, rates, answer_tokens)
         try:
             return await self._budgets.reserve(call.caller, most, spent_by_call=call.tally.cost)
         except OverBudget as error:
             error.at_limit = self._budgets.restriction(call.caller, most or 1) or error.at_limit
             raise
 
+    def _dearest(self, model: Model) -> Dearest | None:
+        price = model.quote.charged
+        known = self._rates.get(model.endpoint)
+        if known is None or known[0] is not price:
+            known = self._rates[model.endpoint] = (price, None if price is None else Dearest.of(price))
+        return known[1]
 
-def most_cost(call: Call, price: Price, answer_tokens: int) -> Nanos | None:
-    """An upper bound: a token for every two bytes of the prompt, at the dearest rate that its tokens may be billed at;
-    None where a rate is not known. Settled to the nano-dollar once the provider has counted."""
-    rates = price.long_prompts[-1].rates if price.long_prompts else price
-    input_rates = [rate for rate in (rates.input, price.input) if rate is not None]
-    if call.body and b'"cache_control"' in call.body:
-        input_rates += [rate for rate in (rates.cache_write, rates.cache_write_1h) if rate is not None]
-    output_rates = [rate for rate in (rates.output, rates.reasoning, price.output, price.reasoning) if rate is not None]
-    if not input_rates or not output_rates:
-        return None
+
+class Dearest(Struct, frozen=True):
+    """The most that tokens of a model may cost, in nano-dollars per million."""
+
+    read: int
+    read_into_cache: int
+    written: int
+    call: int
+    """Nano-dollars for the call itself."""
+
+    @classmethod
+    def of(cls, price: Price) -> Self | None:
+        """None where a price is not known."""
+        found = (price, *(long_prompt.rates for long_prompt in price.long_prompts))
+        read = [rates.input for rates in found if rates.input is not None]
+        cached = [rate for rates in found for rate in (rates.cache_write, rates.cache_write_1h) if rate is not None]
+        written = [rate for rates in found for rate in (rates.output, rates.reasoning) if rate is not None]
+        return cls(max(read), max(read + cached), max(written), price.call) if read and written else None
+
+
+def most_cost(call: Call, rates: Dearest, answer_tokens: int) -> Nanos:
+    """An upper bound: a token for every two bytes of the prompt, at the dearest rate that its tokens may be billed at.
+    Settled to the nano-dollar once the provider has counted."""
     if call.body and b'"n"' in call.body:
         answer_tokens *= call.chat.choices
-    prompt_tokens = _prompt_tokens(call)
-    return Nanos(
-        price.call + tokens_cost(prompt_tokens, max(input_rates)) + tokens_cost(answer_tokens, max(output_rates))
-    )
+    caches = call.body and b'"cache_control"' in call.body
+    read = tokens_cost(_prompt_tokens(call), rates.read_into_cache if caches else rates.read)
+    return Nanos(rates.call + read + tokens_cost(answer_tokens, rates.written))
 
 
 MOST_TEXT = 64 * 1024

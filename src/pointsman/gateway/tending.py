@@ -1,5 +1,5 @@
-"""What goes on beside the calls: hearing what other processes found out, and asking endpoints that are out of order,
-by what costs nothing, whether they are back."""
+"""What goes on beside the calls: storing their entries, hearing what other processes found out, and asking endpoints
+that are out of order, by what costs nothing, whether they are back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from ..ledger import Ledger
 from .gates import Gates
 
-EVERY = 0.5
+EVERY = 0.1
+"""Seconds between two turns, in which entries are stored."""
+PIECE = 64
+"""Entries that are stored at once."""
+MOST_PIECES = 64
+REFRESH_EVERY = 0.5
 """Seconds between two looks at what others found out."""
 PROBE_EVERY = 10.0
 """Seconds between two questions to an endpoint that is out of order. One that works, or lies idle, is never asked."""
@@ -18,7 +24,8 @@ PROBE_EVERY = 10.0
 class Tending:
     """A task for as long as the gateway is open. `answers(provider)` asks for its list of models, which is free."""
 
-    def __init__(self, gates: Gates, answers: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(self, ledger: Ledger, gates: Gates, answers: Callable[[str], Awaitable[bool]]) -> None:
+        self._ledger = ledger
         self._gates = gates
         self._answers = answers
         self._task: asyncio.Task[None] | None = None
@@ -35,13 +42,22 @@ class Tending:
                 await task
 
     async def _tend(self) -> None:
-        looks = 0
+        turns = 0
         while True:
             await asyncio.sleep(EVERY)
-            looks += 1
-            self._gates.refresh()
-            if looks * EVERY % PROBE_EVERY == 0:
+            turns += 1
+            await self._store()
+            if turns % round(REFRESH_EVERY / EVERY) == 0:
+                self._gates.refresh()
+            if turns % round(PROBE_EVERY / EVERY) == 0:
                 await self.probe()
+
+    async def _store(self) -> None:
+        """What has gathered since the last turn, in pieces of half a millisecond: calls come first."""
+        for _ in range(MOST_PIECES):
+            if self._ledger.help(PIECE) < PIECE:
+                return
+            await asyncio.sleep(0)
 
     async def probe(self) -> None:
         """Each provider that has an endpoint out of order is asked once; where it answers, the next call may try."""

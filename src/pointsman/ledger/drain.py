@@ -6,7 +6,9 @@ import fcntl
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ..core import LedgerError
@@ -18,7 +20,9 @@ from .records import Batch
 from .rows import INSERT_BODY, body_row, entry_row, insert_entries, unpack_id
 from .store import Store
 
-BATCH = 500
+BATCH = 512
+MUCH = 4 * 1024 * 1024
+"""Bytes written ahead, past which they are moved into the ledger's file."""
 _BREATH = 0.001
 """Seconds between two batches, for whoever waits for the lock: SQLite lets nobody stand in line."""
 _PATIENCE = 2.0
@@ -54,6 +58,7 @@ class Drainer:
                 for path in journals_in(self._directory):
                     tail = own if own is not None and own.path == path else None
                     stored += self._drain_file(path, living or tail is not None, tail, newer)
+                self._checkpoint()
         except LedgerError:
             self.close()
             raise
@@ -62,6 +67,22 @@ class Drainer:
                 f"The journal {newer[0]} was written by a newer pointsman. It was left as it is: upgrade to store it."
             )
         return stored
+
+    def drain_tail(self, tail: Tail, limit: int) -> int:
+        """Stores up to `limit` of the entries that this process recorded last, and waits for nobody. 0 where there are
+        none; and where the file must be read, another process is writing, or anything else is in the way: that is for
+        `drain`."""
+        connection, names = self._connection, self._names
+        if connection is None or names is None or not tail:
+            return 0
+        try:
+            connection.execute("PRAGMA busy_timeout = 0")
+            batch = self._store_batch(tail.path, lambda place: tail.take(place, limit))
+        except (sqlite3.Error, *_UNSOUND):
+            return 0
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
+        return len(batch.records)
 
     def close(self) -> None:
         connection, self._connection, self._names = self._connection, None, None
@@ -96,10 +117,11 @@ class Drainer:
         while self._places.get(path.name, 0) < size:
             if stored:
                 time.sleep(_BREATH)
+            from_file = partial(self._from_file, file, path)
             try:
-                batch = self._store_batch(file, path, tail)
+                batch = self._store_batch(path, partial(self._at_hand, tail, from_file))
             except _UNSOUND:  # of an entry that no file holds as it is: what the file holds of it is what counts
-                batch = self._store_batch(file, path, None)
+                batch = self._store_batch(path, from_file)
             stored += len(batch.records)
             if batch.damaged:
                 damaged += batch.damaged
@@ -108,15 +130,21 @@ class Drainer:
                 return stored, batch.newer, damaged
         return stored, False, damaged
 
-    def _store_batch(self, file: int, path: Path, tail: Tail | None) -> Batch:
+    def _from_file(self, file: int, path: Path, place: int) -> Batch:
+        return read_batch(file, seed_of(path), place, BATCH)
+
+    def _at_hand(self, tail: Tail | None, from_file: Callable[[int], Batch], place: int) -> Batch:
+        batch = tail.take(place, BATCH) if tail is not None else _NOTHING
+        return batch if batch.records else from_file(place)
+
+    def _store_batch(self, path: Path, read: Callable[[int], Batch]) -> Batch:
+        """`read` gives the records from a place on."""
         connection, names = self._connected()
         connection.execute("BEGIN IMMEDIATE")
         try:
             row = connection.execute("SELECT drained FROM journals WHERE name = ?", (path.name,)).fetchone()
             place = row[0] if row else 0
-            batch = tail.take(place, BATCH) if tail is not None else _NOTHING
-            if not batch.records:
-                batch = read_batch(file, seed_of(path), place, BATCH)
+            batch = read(place)
             _store(connection, names, batch, process_of(path))
             if batch.end:
                 connection.execute(_PLACE, (path.name, place + batch.end))
@@ -133,6 +161,7 @@ class Drainer:
     def _connected(self) -> tuple[sqlite3.Connection, Names]:
         if self._connection is None:
             self._connection = self._store.connect(patience=_PATIENCE)
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `_checkpoint`
             self._forget_removed(self._connection)
         if self._names is None:
             self._names = Names(self._connection)
@@ -143,6 +172,11 @@ class Drainer:
             if not (self._directory / name).exists():
                 connection.execute("DELETE FROM journals WHERE name = ?", (name,))
         reclaim(connection, self._directory)
+
+    def _checkpoint(self) -> None:
+        """Moves what SQLite has written ahead into its file, once that is much. It waits for the disk."""
+        if self._connection is not None and _size(self._store.path.with_name(f"{self._store.path.name}-wal")) > MUCH:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _keep_copy(self, path: Path) -> None:
         """A second name for a damaged journal, under which it outlives its removal."""
@@ -193,6 +227,13 @@ def is_dead(journal: Path) -> bool:
         return _lock(file)
     finally:
         os.close(file)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _lock(file: int) -> bool:

@@ -37,6 +37,9 @@ class Tail:
         self._entries: deque[tuple[int, int, Entry]] = deque()
         """(where it begins, where it ends, entry)"""
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def add(self, start: int, end: int, entry: Entry) -> None:
         """Past 4096 it is left to the file: while SQLite is locked, memory must not grow."""
         if len(self._entries) < _AT_HAND:

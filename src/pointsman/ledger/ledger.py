@@ -100,6 +100,11 @@ class Ledger:
         if self.keep_bodies:
             self._append(body)
 
+    def help(self, most: int) -> int:
+        """Store up to `most` entries here and now, where that needs no waiting; gives their number. A server calls this
+        between calls, since the thread that does it else gets in their way."""
+        return self._writer.help(most)
+
     def flush(self) -> int:
         """Drains all journals, those of other processes too, and gives the number of records. Raises LedgerError."""
         return self._writer.flush()

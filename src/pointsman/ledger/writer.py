@@ -10,11 +10,18 @@ from .drain import Drainer
 from .journal import Tail
 
 INTERVAL = 0.25
+HELPED_INTERVAL = 1.0
+"""Seconds between two drains while somebody stores beside the calls."""
 LONGEST_PAUSE = 5.0
 
 
 class Writer:
-    """Drains every quarter of a second; while that fails, ever more rarely, and the journal keeps what comes."""
+    """Drains every quarter of a second; while that fails, ever more rarely, and the journal keeps what comes.
+
+    A thread of Python takes turns with the one that serves calls, and each turn costs both. So whoever serves may call
+    `help` between calls: a few entries take less time than the turns that storing them here would take. Then the thread
+    is left with what waits: for locks, for the disk, for the journals of the dead.
+    """
 
     def __init__(self, drainer: Drainer, own: Callable[[], Tail | None]) -> None:
         self._drainer = drainer
@@ -22,6 +29,7 @@ class Writer:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._is_helped = False
         self.problem: str | None = None
         """Why the last drain failed; None when it did not."""
 
@@ -34,6 +42,17 @@ class Writer:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="pointsman-ledger", daemon=True)
             self._thread.start()
+
+    def help(self, most: int) -> int:
+        """Stores up to `most` entries here and now, and gives their number; 0 where that would mean to wait."""
+        self._is_helped = True
+        tail = self._own()
+        if tail is None or not self._lock.acquire(blocking=False):
+            return 0
+        try:
+            return self._drainer.drain_tail(tail, most)
+        finally:
+            self._lock.release()
 
     def flush(self) -> int:
         """Drains everything, the journals of other living processes too, and gives the number of records. Raises
@@ -52,8 +71,9 @@ class Writer:
         pause = 0.0
         while not self._stop.wait(pause):
             try:
+                self._is_helped = False
                 self._drain(living=False)
-                pause = INTERVAL
+                pause = HELPED_INTERVAL if self._is_helped else INTERVAL
             except LedgerError:
                 pause = min(2 * max(pause, INTERVAL), LONGEST_PAUSE)
 

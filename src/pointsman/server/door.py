@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from typing import Any
 
 from ..core import (
@@ -144,7 +145,7 @@ class ModelDoor:
             model, created = reply.served.model, int(self._wall())
             body = self._door.encode_answer(answer, id=call.id, model=model, created=created)
         cost = call.tally.total
-        cost_header = (b"x-pointsman-cost-usd", b"unknown" if cost is None else _ascii(to_usd(cost)))
+        cost_header = (b"x-pointsman-cost-usd", b"unknown" if cost is None else to_usd(cost).encode())
         exchange.respond(200, [JSON, *_about(call, reply), cost_header], body)
         self._metrics.answered(self._dialect, 200)
 
@@ -293,7 +294,7 @@ def _placed(error: AttemptError) -> str:
 def _about(call: Call, reply: Reply) -> list[Header]:
     """Who served, and why."""
     headers = [
-        (b"x-pointsman-call", _ascii(call.id)),
+        (b"x-pointsman-call", call.id.encode()),
         (b"x-pointsman-model", _ascii(reply.served.model)),
         (b"x-pointsman-endpoint", _ascii(reply.served.endpoint)),
     ]
@@ -308,6 +309,7 @@ def _closing(call: Call) -> bytes:
     return b": pointsman cost-usd %s\n\n" % (b"unknown" if cost is None else _ascii(to_usd(cost)))
 
 
+@lru_cache(1024)
 def _ascii(text: str) -> bytes:
     """A header's value. Names come from callers: a line break in one would begin a header of theirs."""
     if text.isascii() and text.isprintable():

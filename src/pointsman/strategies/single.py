@@ -111,68 +111,84 @@ def single(plan: Plan, retries: Retries) -> Ask:
     """
 
     async def ask(call: Call) -> Reply:
-        attempt = _Attempt(call, retries, retries.deadline(call))
+        deadline = retries.deadline(call)
+        is_outermost = call.tally.plans == 0
         call.tally.plans += 1
+        retries.under_way += is_outermost
         try:
-            if call.tally.plans > 1:
-                # A plan within a plan: the places of the outer one come before any second try here.
-                return await attempt.once(plan)
-            return await attempt.once_and_again(plan)
+            first, *others = plan(call)
+            try:
+                return await first.ask(call)  # nearly always this is all
+            except (AttemptError, NoCandidate, OverBudget) as error:
+                trial = _Trial(call, plan, retries, deadline)
+                trial.note(first, error)
+            return await trial.go_on(others)
         finally:
             call.tally.plans -= 1
+            retries.under_way -= is_outermost
 
     return ask
 
 
-class _Attempt:
+class _Trial:
     """One call on its way through plans, and what came of it so far."""
 
-    def __init__(self, call: Call, retries: Retries, deadline: float) -> None:
+    def __init__(self, call: Call, plan: Plan, retries: Retries, deadline: float) -> None:
         self._call = call
+        self._plan = plan
         self._retries = retries
         self._deadline = deadline
-        self._latest: list[AttemptError] = []
-        """The failures of the last time through."""
         self._failed: list[tuple[Choice, AttemptError]] = []
+        self._latest: list[AttemptError] = []
+        """The failures of this time through."""
         self._refused: list[CallError] = []
 
-    async def once(self, plan: Plan) -> Reply:
-        reply = await self._go_through(plan(self._call))
+    def note(self, choice: Choice, error: AttemptError | CallError) -> None:
+        """Raises what every other place would refuse as well."""
+        if isinstance(error, CallError):
+            self._refused.append(error)
+            return
+        if _is_final(error):
+            raise error
+        self._failed.append((choice, error))
+        self._latest.append(error)
+
+    async def go_on(self, others: Sequence[Choice]) -> Reply:
+        """With the rest of the plan, and then with all of it again."""
+        reply = await self._go_through(others)
+        # A plan within a plan: the places of the outer one come before any second try here.
+        if reply is None and self._call.tally.plans == 1:
+            reply = await self._again()
         if reply is None:
             raise self._refusal()
         return reply
 
-    async def once_and_again(self, plan: Plan) -> Reply:
+    async def _again(self) -> Reply | None:
         retries, tally = self._retries, self._call.tally
-        retries.under_way += 1
+        reply = None
         try:
-            while (reply := await self._go_through(plan(self._call))) is None:
+            while reply is None:
                 pause = retries.pause(tally, self._latest, self._deadline)
                 if pause is None:
-                    raise self._refusal()
+                    return None
                 retries.again += tally.rounds == 0
                 tally.rounds += 1
+                self._latest = []
                 await retries.sleep(pause)
+                reply = await self._go_through(self._plan(self._call))
             return reply
         finally:
-            retries.under_way -= 1
             retries.again -= tally.rounds > 0
 
     async def _go_through(self, choices: Sequence[Choice]) -> Reply | None:
         """The reply of the first that gives one; None when all have failed."""
-        failed_before = len(self._failed)
         for choice in choices:
             if self._failed and (self._is_over() or any(_rules_out(choice, *failed) for failed in self._failed)):
                 continue
             try:
                 return await choice.ask(self._call)
-            except AttemptError as error:
-                if _is_final(error):
-                    raise
-                self._failed.append((choice, error))
-            except (NoCandidate, OverBudget) as error:
-                self._refused.append(error)
-        self._latest = [error for _, error in self._failed[failed_before:]]
+            except (AttemptError, NoCandidate, OverBudget) as error:
+                self.note(choice, error)
         return None
 
     def _refusal(self) -> AttemptError | CallError:
