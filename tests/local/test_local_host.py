@@ -221,7 +221,7 @@ async def test_a_file_that_is_no_model_fails_with_the_end_of_the_log(home: Path)
     model.path(home).unlink()
     with model.path(home).open("wb") as file:
         file.truncate(model.size)
-    with pytest.raises(Unreachable, match=r"did not start in 3 tries[\s\S]*magic"):
+    with pytest.raises(Unreachable, match=r"did not start in 3 tries[\s\S]*failed to load model"):
         await LocalHost(home).lease(MODEL)
 
 
