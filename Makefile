@@ -35,7 +35,8 @@ format: $(VENV)/.tested-with
 	$(BIN)/ruff check --fix
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/overhead.py --at-most 20
+	$(BIN)/python benchmarks/ledger.py
 
 docs: $(VENV)/.tested-with
 	$(BIN)/python docs/generate.py

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import socket
 import statistics
@@ -128,7 +129,7 @@ async def upstream() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def main(rounds: int, seconds: float) -> None:
+async def main(rounds: int, seconds: float, at_most: float) -> None:
     key = "pm-benchmark-" + "0123456789abcdefghijklmnop"
     with tempfile.TemporaryDirectory() as folder:
         async with upstream() as port:
@@ -137,6 +138,9 @@ async def main(rounds: int, seconds: float) -> None:
             config.write_text(
                 f"providers: {{mine: {provider}}}\nmodels: {{m: {{provider: mine, price: {{input: 1, output: 2}}}}}}\n"
                 f"local: {{enabled: false}}\nserver: {{key: {key}}}\n"
+                # All that a call may have to pass, none of which may stop it here.
+                "limits: {keys: {requests_per_minute: 1000000000, tokens_per_minute: 1000000000000}}\n"
+                "budgets: [{scope: server, usd: 1000000}]\n"
             )
             serve = [sys.executable, "-m", "pointsman", "serve", "--quiet", "--port", "18484", "--config", str(config)]
             servers = [
@@ -150,22 +154,28 @@ async def main(rounds: int, seconds: float) -> None:
                 for server in servers:
                     server.process.terminate()
                     server.process.wait()
-    report(servers)
+    ratio = report(servers)
+    if ratio > at_most:
+        raise SystemExit(f"A call costs {ratio:.1f} times what the echo does; {at_most:g} is the most.")
 
 
-def report(servers: list[Server]) -> None:
-    echo = statistics.median(servers[0].micros[1:])
-    print("| server | CPU µs a call (median) | ratio to the echo | start s | idle MiB |")
+def report(servers: list[Server]) -> float:
+    """Prints the table, and gives the last server's ratio to the first. The least of the rounds counts: what else runs
+    on a machine only ever adds."""
+    echo = min(servers[0].micros[1:])
+    print("| server | CPU µs a call, least (median) | ratio to the echo | start s | idle MiB |")
     print("| --- | --- | --- | --- | --- |")
     for server in servers:
-        micros = statistics.median(server.micros[1:])
-        figures = (f"{micros:.0f}", f"{micros / echo:.1f}", f"{server.start_seconds:.2f}", f"{server.idle_mib:.0f}")
-        print(f"| {server.name} | {' | '.join(figures)} |")
+        least, median = min(server.micros[1:]), statistics.median(server.micros[1:])
+        figures = (f"{least:.0f} ({median:.0f})", f"{least / echo:.1f}", f"{server.start_seconds:.2f}")
+        print(f"| {server.name} | {' | '.join(figures)} | {server.idle_mib:.0f} |")
+    return min(servers[-1].micros[1:]) / echo
 
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--seconds", type=float, default=2.0)
+    arguments.add_argument("--at-most", type=float, default=math.inf, help="fail where the ratio is above this")
     chosen = arguments.parse_args()
-    asyncio.run(main(chosen.rounds, chosen.seconds))
+    asyncio.run(main(chosen.rounds, chosen.seconds, chosen.at_most))
