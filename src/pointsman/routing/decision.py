@@ -129,15 +129,19 @@ Policy = Callable[[Call, Prompt, Sequence[Candidate], RouteState, Random], Decis
 
 def learn(state: RouteState, outcomes: Sequence[Outcome]) -> RouteState:
     """The state after these outcomes, one version on."""
-    seen = dict(state.seen)
+    by_model: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        before = seen.get(outcome.model, Seen())
-        seen[outcome.model] = Seen(
-            calls=before.calls + 1,
-            failed=before.failed + (not outcome.ok),
-            ttft=before.ttft + (outcome.ttft or 0.0),
-            seconds=before.seconds + (outcome.seconds if outcome.ok else 0.0),
-            timed=before.timed + outcome.ok,
-            output_tokens=before.output_tokens + (outcome.output_tokens if outcome.ok else 0),
+        by_model.setdefault(outcome.model, []).append(outcome)
+    seen = dict(state.seen)
+    for model, all_of_it in by_model.items():
+        before = seen.get(model, Seen())
+        good = [outcome for outcome in all_of_it if outcome.ok]
+        seen[model] = Seen(
+            calls=before.calls + len(all_of_it),
+            failed=before.failed + len(all_of_it) - len(good),
+            ttft=before.ttft + sum([outcome.ttft or 0.0 for outcome in good]),
+            seconds=before.seconds + sum([outcome.seconds for outcome in good]),
+            timed=before.timed + len(good),
+            output_tokens=before.output_tokens + sum([outcome.output_tokens for outcome in good]),
         )
     return RouteState(version=state.version + 1, seen=seen)
