@@ -420,3 +420,16 @@ async def test_a_reply_that_nobody_reads_closes_its_connection_too(tmp_path: Pat
         await reply.aclose()
         await asyncio.wait_for(mine.left.wait(), 10)
         assert [entry.status for entry in entries(asked)] == ["cancelled"]
+
+
+async def test_a_route_makes_its_endpoints_once(tmp_path: Path) -> None:
+    """Each routed call would build every endpoint of its plan anew, and write its headers anew."""
+    async with asking(tmp_path, priced("one", "two") + "route: {candidates: [one, two]}\n") as (asked, _):
+        for _ in range(3):
+            await text_of(await asked.ask("Hi"))
+        kept = dict(asked._directory._choices)
+        await text_of(await asked.ask("Hi"))
+        assert {name: choice.ask for name, choice in asked._directory._choices.items()} == {
+            name: choice.ask for name, choice in kept.items()
+        }
+        assert set(kept) == {"one", "two"}

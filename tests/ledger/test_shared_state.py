@@ -83,6 +83,7 @@ def test_what_another_puts_is_told_at_the_next_refresh_once(path: Path) -> None:
     with opened(path, clock) as one, opened(path, clock) as two:
         told: list[tuple[str, bytes | None]] = []
         two.watch("endpoint:", lambda name, value: told.append((name, value)))
+        one.put("before", b"0", 30.0)
         two.refresh()
         one.put("endpoint:a", b"1", 30.0)
         two.put("endpoint:b", b"2", 30.0)
@@ -351,3 +352,11 @@ def _started(racers: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]
         racer.stdin.write("go\n")
         racer.stdin.flush()
     return racers
+
+
+def test_a_look_makes_no_file(tmp_path: Path) -> None:
+    """Every command that only looks would leave a database in every home."""
+    state = SharedState(tmp_path / "home" / "state.sqlite", ManualClock(1000.0).clock)
+    state.refresh()
+    state.close()
+    assert list(tmp_path.iterdir()) == []

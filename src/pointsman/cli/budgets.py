@@ -15,6 +15,7 @@ from ..core import show_usd, to_usd
 from ..gateway import Gateway
 from ..ledger import AtLimit, BudgetRule, BudgetScope, BudgetStatus, Window
 from ..ledger.periods import zone_named
+from ..server.views import PurseView, purse_view
 from .opening import open_gateway
 from .options import config_option, json_option
 from .terminal import Column, print_json, show_line, show_table
@@ -33,28 +34,6 @@ _LONGEST = 365 * 24 * 3600.0
 """Seconds ahead in which it matters when money runs out."""
 
 
-class PurseJson(Struct, frozen=True):
-    """US dollars as decimal strings; `resets` in unix seconds."""
-
-    who: str
-    name: str
-    """Of a key, which `who` has by its id; else ''."""
-    period: str
-    resets: float
-    spent_usd: str
-    lost_usd: str
-    """The part of it that no entry tells of: it was reserved by processes that were killed."""
-    leased_usd: str
-    """By processes that run: reserved for calls, or at hand for them."""
-    left_usd: str
-    burn_per_hour_usd: str
-    """Of the last 24 hours."""
-    forecast_usd: str
-    """For the whole period, at that rate."""
-    alerts: tuple[float, ...]
-    """Shares that were told."""
-
-
 class BudgetJson(Struct, frozen=True):
     id: str
     scope: BudgetScope
@@ -66,7 +45,7 @@ class BudgetJson(Struct, frozen=True):
     alert: tuple[float, ...]
     allow_unknown: bool
     timezone: str
-    purses: tuple[PurseJson, ...]
+    purses: tuple[PurseView, ...]
     """None for a budget of each request, and before anybody has spent of one that each has for himself."""
 
 
@@ -205,20 +184,5 @@ def _json(rule: BudgetRule, standing: Sequence[BudgetStatus], names: Mapping[str
         alert=rule.alerts,
         allow_unknown=rule.allow_unknown,
         timezone=rule.timezone,
-        purses=tuple(
-            PurseJson(
-                who=status.who,
-                name=names.get(status.who, ""),
-                period=status.period,
-                resets=status.resets,
-                spent_usd=to_usd(status.spent),
-                lost_usd=to_usd(status.lost),
-                leased_usd=to_usd(status.leased),
-                left_usd=to_usd(status.left),
-                burn_per_hour_usd=to_usd(status.burn_per_hour),
-                forecast_usd=to_usd(status.forecast),
-                alerts=status.alerts,
-            )
-            for status in standing
-        ),
+        purses=tuple(purse_view(status, names.get(status.who, "")) for status in standing),
     )

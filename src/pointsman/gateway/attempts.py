@@ -15,6 +15,7 @@ from ..core import (
     AttemptError,
     BrokenReply,
     Call,
+    CallError,
     Clock,
     Ending,
     Nanos,
@@ -84,7 +85,7 @@ class Attempts:
             except asyncio.CancelledError:
                 ended(_failure(self._clock.steady() - started, None))
                 raise
-            except BaseException:
+            except CallError:
                 if hold is not None:
                     hold.release()  # nothing went out
                 raise

@@ -65,6 +65,7 @@ class Directory:
         self._rng = rng
         self._new_id = new_id
         self._asks: dict[tuple[str, bool], Ask] = {}
+        self._choices: dict[str, Choice] = {}
         self._available: dict[str, tuple[float, list[Candidate]]] = {}
         self.modes = _modes(config)
 
@@ -99,6 +100,7 @@ class Directory:
     def forget(self) -> None:
         """The models of this machine have changed: look anew."""
         self._available.clear()
+        self._choices.clear()
 
     def _make(self, name: str, needs: Needs) -> Ask:
         if name in self._config.pools:
@@ -148,6 +150,13 @@ class Directory:
         door = model.name if model.provider == LOCAL else model.provider
         return Choice(model.name, self._connect(model), door, model.candidate.context)
 
+    def _choice_of(self, name: str) -> Choice:
+        """As `_choice`, kept for as long as the candidates are: a route needs several for each call."""
+        choice = self._choices.get(name)
+        if choice is None:
+            choice = self._choices[name] = self._choice(self._model(name))
+        return choice
+
     def _takeovers(self, *, named: bool = False, is_auto: bool = False) -> list[Choice]:
         """Who takes over when a route, or what a call names, has failed: of the outermost plan alone."""
         spec = self._config.fallback
@@ -183,7 +192,7 @@ class Directory:
         return Route(
             lambda call: policies[call.needs.priority or default],
             lambda: self._gates.open_among(self._serving(name)),
-            lambda candidate: self._choice(self._model(candidate)),
+            self._choice_of,
             self._retries,
             fallback=lambda: self._takeovers(named=not is_mode, is_auto=name == "auto"),
             state=self._state,
@@ -210,6 +219,7 @@ class Directory:
         if self._clock.steady() - made > REFRESH_SECONDS:
             candidates = [one for one in self._behind(name) if name not in self.modes or not one.unavailable]
             self._available[name] = (self._clock.steady(), candidates)
+            self._choices.clear()
         return candidates
 
     def _behind(self, name: str) -> list[Candidate]:

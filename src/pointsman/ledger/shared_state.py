@@ -105,7 +105,8 @@ class SharedState:
         self._memory.watch(prefix, told)
 
     def refresh(self) -> None:
-        connection = self._open()
+        """A file that is not there yet is not made: nobody has put anything."""
+        connection = self._open() if self._connection is not None or self._store.path.exists() else None
         if connection is not None:
             try:
                 self._read_facts(connection)

@@ -116,38 +116,54 @@ def endpoint_view(gate: Gate) -> EndpointView:
     )
 
 
+class PurseView(Struct, frozen=True, kw_only=True):
+    """How a budget stands for one of those that it binds. US dollars as decimal strings; `resets` in unix seconds."""
+
+    who: str
+    name: str
+    """Of a key, which `who` has by its id; else ''."""
+    period: str
+    resets: float
+    spent_usd: str
+    lost_usd: str
+    """The part of it that no entry tells of: it was reserved by processes that were killed."""
+    leased_usd: str
+    """By processes that run: reserved for calls, or at hand for them."""
+    left_usd: str
+    burn_per_hour_usd: str
+    """Of the last 24 hours."""
+    forecast_usd: str
+    """For the whole period, at that rate."""
+    alerts: tuple[float, ...]
+    """Shares that were told."""
+
+
+def purse_view(status: BudgetStatus, name: str = "") -> PurseView:
+    return PurseView(
+        who=status.who,
+        name=name,
+        period=status.period,
+        resets=status.resets,
+        spent_usd=to_usd(status.spent),
+        lost_usd=to_usd(status.lost),
+        leased_usd=to_usd(status.leased),
+        left_usd=to_usd(status.left),
+        burn_per_hour_usd=to_usd(status.burn_per_hour),
+        forecast_usd=to_usd(status.forecast),
+        alerts=status.alerts,
+    )
+
+
 class BudgetView(Struct, frozen=True):
     """A sum that is not overspent, and how it stands."""
 
     budget: str
     scope: str
-    who: str
     window: str
-    period: str
     limit_usd: str
-    spent_usd: str
-    reserved_usd: str
-    left_usd: str
-    burn_usd_per_hour: str
-    forecast_usd: str
-    resets: float
-    """Unix seconds."""
-    alerts: tuple[float, ...]
+    purse: PurseView
 
 
 def budget_view(status: BudgetStatus) -> BudgetView:
-    return BudgetView(
-        budget=status.rule.id,
-        scope=status.rule.scope,
-        who=status.who,
-        window=status.rule.window,
-        period=status.period,
-        limit_usd=to_usd(status.limit),
-        spent_usd=to_usd(status.spent),
-        reserved_usd=to_usd(status.leased),
-        left_usd=to_usd(status.left),
-        burn_usd_per_hour=to_usd(status.burn_per_hour),
-        forecast_usd=to_usd(status.forecast),
-        resets=status.resets,
-        alerts=status.alerts,
-    )
+    rule = status.rule
+    return BudgetView(rule.id, rule.scope, rule.window, to_usd(status.limit), purse_view(status))
