@@ -13,7 +13,8 @@ import pytest
 import uvloop
 
 from pointsman.core import BrokenReply, Busy, Unreachable, UpstreamTimeout
-from pointsman.endpoints.http1 import MAX_HEAD, Http1Transport
+from pointsman.endpoints.connection import MAX_HEAD
+from pointsman.endpoints.http1 import Http1Transport
 from pointsman.endpoints.proxied import ProxiedTransport
 from upstream import Upstream, chunk, head, whole
 
@@ -58,7 +59,7 @@ async def test_a_reply_is_whole_however_it_is_framed_and_cut(
         assert await ask(transport, upstream, "framed") == (200, BODY)
 
 
-@pytest.mark.parametrize("reply", [LENGTH, CHUNKED])
+@pytest.mark.parametrize("reply", [LENGTH, CHUNKED, CHUNKED.replace(b"chunked", b"Chunked")])
 @pytest.mark.parametrize("end", ["close", "reset"])
 async def test_a_reply_that_is_cut_at_any_byte_is_broken(
     transport: Http1Transport, upstream: Upstream, reply: bytes, end: str
@@ -240,12 +241,23 @@ async def test_a_slow_reader_holds_the_upstream_back(transport: Http1Transport, 
     upstream.plans["flood"] = [head(), *[chunk(b"x" * 1_000_000)] * megabytes, chunk(b"")]
     incoming = await transport.send("POST", upstream.url, {}, b'{"model": "flood"}')
     await asyncio.sleep(0.5)
-    assert incoming._connection._waiting < 4_000_000
+    assert incoming._connection.waiting < 4_000_000
     size = 0
     while (piece := await incoming.chunk()) is not None:
         size += len(piece)
     assert size == megabytes * 1_000_000
     await incoming.close()
+
+
+async def test_heads_without_bodies_do_not_count_as_waiting(transport: Http1Transport, upstream: Upstream) -> None:
+    """A connection would stand still after some thousand calls."""
+    large = b"x: " + b"y" * (MAX_HEAD - 100) + b"\r\n\r\n"
+    upstream.plans["bodiless"] = [b"HTTP/1.1 204 No Content\r\n" + large]
+    upstream.plans["apart"] = [b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n" + large, 0.01, BODY]
+    for _ in range(20):
+        assert await ask(transport, upstream, "bodiless") == (204, b"")
+        assert await ask(transport, upstream, "apart") == (200, BODY)
+    assert len({received.connection for received in upstream.of("bodiless")}) == 1
 
 
 async def test_nobody_there_and_nobody_listening_are_told_apart(transport: Http1Transport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,7 +14,7 @@ from pointsman.endpoints.http1 import Http1Transport
 from upstream import Upstream, error, stream
 
 KEY = "Quite an unusual key: 17 blue swans"
-CLOCK = Clock(wall=lambda: 0.0, steady=lambda: 0.0)
+CLOCK = Clock(wall=time.time, steady=time.monotonic)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ async def test_a_trusted_server_is_spoken_to_and_its_connection_kept(authority: 
     async with serving(authority.issue_cert("localhost")) as port:
         assert await get(transport, f"https://localhost:{port}/") == b"hello"
         assert await get(transport, f"https://localhost:{port}/") == b"hello"
-        assert sum(map(len, transport._idle.values())) == 1
+        assert [len(server.idle) for server in transport._servers.values()] == [1]
         await transport.close()
 
 

@@ -62,7 +62,9 @@ def test_a_server_whose_disk_is_full_acknowledges_nothing(server: Running) -> No
     good = [*both(server), *both(server)]
     [journal] = (server.home / "journal").glob("*.journal")
     with limited(server, resource.RLIMIT_FSIZE, journal.stat().st_size + 100):
-        bad = [said for _ in range(3) for said in both(server)]
+        while (said := ask(server)).whole:  # there is room for some in the journal, and it is used
+            good.append(said)
+        bad = [said, *(said for _ in range(3) for said in both(server))]
         assert not any(said.whole for said in bad)
         for said in bad:
             assert b'"error"' in said.body and (said.status, b"[DONE]" in said.body) in ((503, False), (200, False))

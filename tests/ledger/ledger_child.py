@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
+import struct
 import sys
 import uuid
+from itertools import count
 from pathlib import Path
 
 from ledger_samples import NOON, entry
 
 from pointsman.core import LedgerError
 from pointsman.ledger import Body, Ledger, back_up
+from pointsman.ledger.journal import Journal, journals_in
 
 
 def record(home: Path, count: str) -> None:
@@ -25,6 +29,53 @@ def record_until_killed(home: Path) -> None:
     ledger = Ledger.open(home)
     while True:
         _acknowledged(ledger)
+
+
+def record_without_pause(home: Path, counter: str, first: str, body: str) -> None:
+    """Numbered entries, and now and then a body of so many bytes. How many entries are recorded stands in the file
+    `counter`: to print it would leave no time in which to be killed at anything else."""
+    ledger = Ledger.open(home, keep_bodies=True)
+    with Path(counter).open("r+b") as file:
+        recorded = mmap.mmap(file.fileno(), 8)
+    for number in count():
+        ledger.record(entry(attempt_id=f"{int(first) + number:032x}"))
+        struct.pack_into("<q", recorded, 0, number + 1)
+        if number % 300 == 0:
+            ledger.record_body(Body(f"{int(first) + number:032x}", NOON, bytes(int(body)), "answer"))
+
+
+def append_large_and_small(home: Path, times: str, body: str) -> None:
+    """To one journal, by turns."""
+    journal = Journal(home, "1-1-aa", rotate_at=2**40)
+    large, small = Body("b" * 32, NOON, os.urandom(int(body)), "answer"), entry(attempt_id="a" * 32)
+    for _ in range(int(times)):
+        journal.append(large)
+        journal.append(small)
+    journal.close()
+
+
+def record_on_both_sides_of_a_fork(home: Path, times: str) -> None:
+    ledger = Ledger.open(home)
+    _acknowledged(ledger)
+    child = os.fork()
+    for _ in range(int(times)):
+        _acknowledged(ledger)
+    if child and os.waitpid(child, 0)[1]:
+        os._exit(1)
+    os._exit(0)
+
+
+def rotate_in_little_room(home: Path) -> None:
+    """No file may grow while a new journal is due; then it may. Prints how many there are before and after."""
+    journal = Journal(home, "1-1-aa", rotate_at=2000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    for _ in range(40):
+        journal.append(entry())
+    before = len(journals_in(home))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    journal.append(entry())
+    os.write(1, f"{before} {len(journals_in(home))}".encode())
+    os._exit(0)
 
 
 def record_and_die(home: Path, count: str) -> None:

@@ -71,6 +71,11 @@ def busy_entry(rng: Random, number: int) -> Entry:
     )
 
 
+def recorded(journal: Path) -> bytes:
+    """The records of a process that was killed, without the room that it had made for more. None may end in a zero."""
+    return journal.read_bytes().rstrip(b"\0")
+
+
 def child(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     """A process of its own that runs one of the commands in ledger_child.py."""
     command = [sys.executable, str(CHILD), *map(str, arguments)]

@@ -15,7 +15,7 @@ from random import Random
 
 import pytest
 from budget_samples import budgets_of, paid, purses, rule
-from ledger_samples import NOON, busy_entry, child, entry, finish
+from ledger_samples import NOON, busy_entry, child, entry, finish, recorded
 from msgspec import structs
 
 from pointsman.core import Caller, LedgerError, Nanos
@@ -85,13 +85,21 @@ async def test_what_does_not_add_up_is_found(tmp_path: Path, damage: str, says: 
     assert re.match(says, finding)
 
 
+def test_what_a_killed_process_left_is_no_damage(tmp_path: Path) -> None:
+    """The user would restore a backup after every crash."""
+    acknowledged = finish(child("record_and_die", tmp_path, 10)).split()
+    with Ledger.open(tmp_path) as ledger:
+        result = verify(ledger)
+    assert (result.ok, result.journals, result.waiting) == (True, 1, len(acknowledged))
+
+
 @pytest.mark.fault(80, "`pointsman ledger verify` finds it.")
 async def test_damaged_files_are_found(tmp_path: Path) -> None:
     """The user would learn of a broken disk when it is too late."""
     await filled(tmp_path, 300)
     acknowledged = finish(child("record_and_die", tmp_path, 10)).split()
     (journal,) = (tmp_path / "journal").glob("*.journal")
-    content = bytearray(journal.read_bytes())
+    content = bytearray(recorded(journal))
     content[len(content) // 2] ^= 0xFF
     journal.write_bytes(content)
     (tmp_path / "keys.pepper").unlink()

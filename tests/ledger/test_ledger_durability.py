@@ -6,18 +6,20 @@ import os
 import signal
 import sqlite3
 import stat
+import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
 
 import pytest
-from ledger_samples import busy_entry, child, entry, finish
+from ledger_samples import busy_entry, child, entry, finish, recorded
 
 from pointsman.core import LedgerError
 from pointsman.ledger import Ledger
+from pointsman.ledger.journal import journals_in, read_batch, read_journal, seed_of
 
 
 def stored_ids(home: Path) -> list[str]:
@@ -29,6 +31,13 @@ def stored_ids(home: Path) -> list[str]:
 
 def journals(home: Path) -> list[Path]:
     return sorted((home / "journal").glob("*.journal"))
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def start_recording(home: Path, said: Path) -> subprocess.Popen[str]:
@@ -72,6 +81,57 @@ def test_every_acknowledged_attempt_survives_kill_9(tmp_path: Path) -> None:
     assert journals(tmp_path) == []
 
 
+def test_a_kill_in_the_midst_of_records_loses_no_acknowledged_one(tmp_path: Path) -> None:
+    """A crash under load would lose what was recorded last, or take it for damage."""
+    rng = Random(11)
+    counter = tmp_path / "counter"
+    expected: list[str] = []
+    with Ledger.open(tmp_path) as ledger:
+        for number in range(6):
+            counter.write_bytes(bytes(8))
+            process = child("record_without_pause", tmp_path, counter, number * 10**9, 500_000)
+            until(lambda: any(counter.read_bytes()))
+            time.sleep(rng.random() * 0.2)
+            process.send_signal(signal.SIGKILL)
+            process.communicate(timeout=30)
+            ledger.flush()
+            stored = [found.attempt_id for found in ledger.queries.entries()][len(expected) :]
+            (acknowledged,) = struct.unpack("<q", counter.read_bytes())
+            assert len(stored) - acknowledged in (0, 1), "at most the one in flight is more than acknowledged"
+            expected += [f"{number * 10**9 + one:032x}" for one in range(len(stored))]
+        assert [found.attempt_id for found in ledger.queries.entries()] == expected
+        assert ledger.damaged == 0
+    assert journals(tmp_path) == []
+
+
+def test_a_reader_never_takes_a_record_that_is_being_written_for_damage(tmp_path: Path) -> None:
+    """It would pass over a call that a moment later was whole, if the next one was whole before that."""
+    process = child("append_large_and_small", tmp_path, 600, 150_000)
+    until(lambda: bool(journals_in(tmp_path)))
+    (path,) = journals_in(tmp_path)
+    records = place = 0
+    with path.open("rb") as opened:
+        is_ended = False
+        while not is_ended:
+            is_ended = process.poll() is not None
+            while (batch := read_batch(opened.fileno(), seed_of(path), place, 500)).end:
+                assert (batch.damaged, batch.newer) == (0, False)
+                records += len(batch.records)
+                place += batch.end
+    finish(process)
+    assert (records, place) == (1200, path.stat().st_size)
+    path.unlink()
+
+
+def test_both_sides_of_a_fork_record(tmp_path: Path) -> None:
+    """A library in a process that forks would write over calls that were acknowledged."""
+    said = finish(child("record_on_both_sides_of_a_fork", tmp_path, 500)).replace("\n", "")  # lines may run together
+    acknowledged = [said[place : place + 32] for place in range(0, len(said), 32)]
+    assert len(acknowledged) == 1001
+    assert sorted(stored_ids(tmp_path)) == sorted(acknowledged)
+    assert journals(tmp_path) == []
+
+
 def test_processes_that_write_and_drain_at_once_store_each_attempt_once(tmp_path: Path) -> None:
     """Several workers of one server would count money twice, or not at all."""
     writers = [child("record", tmp_path, 1500) for _ in range(2)]
@@ -97,16 +157,20 @@ def test_a_reader_sees_what_a_living_process_has_recorded(tmp_path: Path) -> Non
 
 @pytest.mark.fault(81, "A journal that was cut at any byte gives every whole record.")
 def test_a_journal_cut_at_any_byte_gives_every_whole_record(tmp_path: Path) -> None:
-    """A torn last write would take the calls before it along."""
+    """A torn last record would take the calls before it along."""
     acknowledged = finish(child("record_and_die", tmp_path, 3)).split()
     (journal,) = journals(tmp_path)
-    whole = journal.read_bytes()
+    whole = recorded(journal)
     size = len(whole) // 3
     for cut in range(0, len(whole) + 1, 7):
         home = tmp_path / f"cut-{cut}"
         (home / "journal").mkdir(parents=True)
-        (home / "journal" / journal.name).write_bytes(whole[:cut])
-        assert stored_ids(home) == acknowledged[: cut // size]
+        room = bytes(5000) if cut % 2 else b""
+        (home / "journal" / journal.name).write_bytes(whole[:cut] + room)
+        with Ledger.open(home) as ledger:
+            ledger.flush()
+            assert [found.attempt_id for found in ledger.queries.entries()] == acknowledged[: cut // size]
+            assert ledger.damaged == 0
         assert journals(home) == []
 
 
@@ -114,7 +178,7 @@ def test_damage_in_the_middle_costs_only_what_was_damaged(tmp_path: Path) -> Non
     """One bad block would lose the rest of the journal; and the evidence must not be deleted."""
     acknowledged = finish(child("record_and_die", tmp_path, 10)).split()
     (journal,) = journals(tmp_path)
-    content = bytearray(journal.read_bytes())
+    content = bytearray(recorded(journal))
     size = len(content) // 10
     content[4 * size + size // 2] ^= 0xFF
     content[7 * size + 5] ^= 0xFF  # in the length
@@ -125,6 +189,22 @@ def test_damage_in_the_middle_costs_only_what_was_damaged(tmp_path: Path) -> Non
         assert ledger.damaged == 2
     assert stored == acknowledged[:4] + acknowledged[5:7] + acknowledged[8:]
     assert (tmp_path / "journal" / "damaged" / journal.name).read_bytes() == content
+    assert journals(tmp_path) == []
+
+
+def test_a_block_that_was_never_written_costs_only_its_records(tmp_path: Path) -> None:
+    """After a loss of power zeros may stand where records were: what follows them would be taken for empty room."""
+    acknowledged = finish(child("record_and_die", tmp_path, 40)).split()
+    (journal,) = journals(tmp_path)
+    content = bytearray(recorded(journal))
+    size = len(content) // 40
+    content[10 * size : 20 * size] = bytes(10 * size)
+    journal.write_bytes(content + bytes(70_000))
+    with Ledger.open(tmp_path) as ledger:
+        ledger.flush()
+        stored = [found.attempt_id for found in ledger.queries.entries()]
+        assert ledger.damaged == 1
+    assert stored == acknowledged[:10] + acknowledged[20:]
     assert journals(tmp_path) == []
 
 
@@ -140,12 +220,21 @@ def test_rubbish_in_place_of_a_journal_is_survived(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(77, "Nothing is acknowledged that is not written; what was stays whole.")
-def test_a_full_disk_refuses_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
-    """A full disk would pass calls unrecorded, or garble the journal for good."""
-    process = child("record_in_little_room", tmp_path, 10_000)
+@pytest.mark.parametrize("room", [10_000, 100_000, 300_000])
+def test_a_full_disk_refuses_and_keeps_what_was_acknowledged(tmp_path: Path, room: int) -> None:
+    """A full disk would pass calls unrecorded, or garble the journal for good; or be called full before it is."""
+    process = child("record_in_little_room", tmp_path, room)
     acknowledged = finish(process).split()
-    assert len(acknowledged) > 3
+    (journal,) = journals(tmp_path)
+    size = len(recorded(journal)) // len(acknowledged)
+    assert len(acknowledged) >= room // size
     assert sorted(stored_ids(tmp_path)) == sorted(acknowledged)
+
+
+def test_a_journal_goes_on_where_a_new_one_finds_no_room(tmp_path: Path) -> None:
+    """Calls would be refused while there is room for them; or each would leave an empty file."""
+    assert finish(child("rotate_in_little_room", tmp_path)) == "1 2"
+    assert [len(list(read_journal(path))) for path in journals_in(tmp_path)] == [40, 1]
 
 
 @pytest.mark.fault(78, "A home that cannot be written is told, with what to do.")
@@ -176,6 +265,17 @@ def test_a_locked_database_delays_nothing_and_is_told(tmp_path: Path, locked: sq
     assert ledger.problem is None
     assert len(ledger.queries.recent(1000)) == 200
     ledger.close()
+
+
+def test_where_nothing_is_new_a_locked_database_is_no_matter(tmp_path: Path) -> None:
+    """Each look at an idle server would wait for the database, and each idle server keep it busy."""
+    with Ledger.open(tmp_path) as own, Ledger.open(tmp_path) as other:
+        own.record(entry())
+        own.flush()
+        other.flush()
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            assert (own.flush(), other.flush()) == (0, 0)
 
 
 def test_the_writer_drains_by_itself(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -166,6 +167,42 @@ def test_a_closed_journal_refuses(tmp_path: Path) -> None:
     journal.close()
     with pytest.raises(LedgerError, match="closed"):
         journal.append(entry())
+
+
+def test_a_closed_journal_is_as_long_as_what_it_holds(tmp_path: Path) -> None:
+    """Room that nobody needs would lie on the disk until somebody drains it."""
+    journal = Journal(tmp_path, "1-1-aa", rotate_at=300_000)
+    records = [entry(), Body("b" * 32, NOON, os.urandom(200_000), "answer"), entry()]
+    for record in records + records:
+        journal.append(record)
+    journal.close()
+    paths = journals_in(tmp_path)
+    assert [path.stat().st_size for path in paths] == [
+        sum(len(frame(record, 0)) for record in held) for held in (records + records[:1], records[1:])
+    ]
+    assert [record for path in paths for record in read_journal(path)] == records + records
+
+
+def test_threads_that_record_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Calls of several threads would write over each other's records."""
+    journal = Journal(tmp_path, "1-1-aa", rotate_at=100_000)
+    made = [[entry() for _ in range(400)] for _ in range(4)]
+
+    def record(entries: list[Entry]) -> None:
+        for one in entries:
+            journal.append(one)
+
+    threads = [threading.Thread(target=record, args=(entries,)) for entries in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    journal.close()
+    found = [record for path in journals_in(tmp_path) for record in read_journal(path)]
+    assert len(found) == 1600
+    for entries in made:
+        mine = {one.attempt_id for one in entries}
+        assert [one for one in found if one.attempt_id in mine] == entries
 
 
 def test_large_bodies_are_read_back_and_too_large_ones_refused(tmp_path: Path) -> None:

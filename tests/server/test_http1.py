@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from pointsman.core import PointsmanError
-from pointsman.server.exchange import Exchange
+from pointsman.server.exchange import Exchange, lines
 from pointsman.server.http1 import MOST_AHEAD
 from pointsman.server.listener import Listener
 from pointsman.server.times import Times
@@ -21,7 +21,7 @@ HEAD = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 """uvloop serves; where there is none, asyncio's own loop does."""
 LIMIT = 100_000
-TEXT = ((b"content-type", b"text/plain"),)
+TEXT = lines((b"content-type", b"text/plain"))
 
 
 class Handler:
@@ -80,9 +80,9 @@ class Handler:
         exchange.start(200, TEXT)
         try:
             for _ in range(10_000):
-                exchange.write(b"x" * 10_000)
+                is_held = exchange.write(b"x" * 10_000)
                 self.written += 10_000
-                if exchange.is_held:
+                if is_held:
                     await exchange.drained()
             exchange.end()
         except asyncio.CancelledError:
@@ -96,7 +96,7 @@ class Handler:
             exchange.write(b"sign")
             self.signs += 1
 
-        exchange.quiet = sign
+        exchange.listen(sign)
         await asyncio.sleep(1)
         exchange.end(b"done")
 
@@ -109,7 +109,7 @@ class Handler:
         raise KeyError("oops")
 
     async def split(self, exchange: Exchange) -> None:
-        exchange.respond(200, ((b"x-name", b"a\r\nx-evil: 1"),), b"")
+        exchange.respond(200, lines((b"x-name", b"a\r\nx-evil: 1")), b"")
 
 
 class Serving:

@@ -59,6 +59,10 @@ FREE = Price(input=0, output=0)
 """Known to cost nothing: what runs on the user's own machine, or within a free tier."""
 
 
+_Buckets = tuple[tuple[int, int | None], ...]
+"""Tokens, and nano-dollars for a million of them."""
+
+
 def cost(usage: Usage, price: Price | None) -> Nanos | None:
     """The bill, rounded up in each bucket; None where the price of any token that passed is not known.
 
@@ -66,15 +70,19 @@ def cost(usage: Usage, price: Price | None) -> Nanos | None:
     """
     if price is None:
         return None
-    price = price.service_tiers.get(usage.service_tier, price)
-    rates = _rates_for(usage.input_tokens, price)
+    if price.service_tiers:
+        price = price.service_tiers.get(usage.service_tier, price)
+    rates = _rates_for(usage.input_tokens, price) if price.long_prompts else price
     total = price.call
-    for tokens, rate in _buckets(usage, rates):
-        if tokens <= 0:
-            continue
-        if rate is None:
-            return None
-        total += tokens_cost(tokens, rate)
+    if usage.cache_read or usage.cache_write or usage.cache_write_1h or usage.reasoning:
+        buckets: _Buckets = _buckets(usage, rates)
+    else:
+        buckets = ((usage.input, rates.input), (usage.output, rates.output))
+    for tokens, rate in buckets:
+        if tokens > 0:
+            if rate is None:
+                return None
+            total += tokens_cost(tokens, rate)
     return Nanos(total)
 
 
@@ -85,7 +93,7 @@ def _rates_for(prompt_tokens: int, price: Price) -> Rates:
     return price
 
 
-def _buckets(usage: Usage, rates: Rates) -> tuple[tuple[int, int | None], ...]:
+def _buckets(usage: Usage, rates: Rates) -> _Buckets:
     cache_write = rates.input if rates.cache_write is None else rates.cache_write
     return (
         (usage.input, rates.input),

@@ -15,7 +15,7 @@ Op = Literal["chat", "embed", "speech", "transcribe"]
 Priority = Literal["performance", "balanced", "frugal"]
 
 
-class Needs(Struct, frozen=True):
+class Needs(Struct, frozen=True, gc=False):
     """What the caller asks for beside the prompt. A hard need filters candidates; `priority` orders what is left."""
 
     priority: Priority | None = None
@@ -40,7 +40,7 @@ class Needs(Struct, frozen=True):
 NO_NEEDS = Needs()
 
 
-class Timeouts(Struct, frozen=True):
+class Timeouts(Struct, frozen=True, gc=False):
     """Seconds. None leaves it to whoever is asked next: a call to its pool, that to the provider, that to the
     configuration."""
 
@@ -68,7 +68,7 @@ class Timeouts(Struct, frozen=True):
 NO_TIMEOUTS = Timeouts()
 
 
-class Caller(Struct, frozen=True):
+class Caller(Struct, frozen=True, gc=False):
     """Who asks: for budgets, rights and the bill. All fields may be empty."""
 
     key: str = ""

@@ -10,8 +10,8 @@ end. Leaving the `async with` closes the upstream.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Literal, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Literal, Protocol, Self
 
 from msgspec import Struct, structs
 
@@ -23,7 +23,7 @@ from .errors import AttemptError
 Finish = Literal["stop", "length", "tools", "filter", "refusal", "pause", "other"]
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, gc=False):
     """Tokens in disjoint buckets: their sum is what passed, whatever a provider's own totals overlap."""
 
     input: int = 0
@@ -48,8 +48,11 @@ class Usage(Struct, frozen=True):
     def output_tokens(self) -> int:
         return self.output + self.reasoning
 
+    def all_tokens(self) -> int:
+        return self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.output + self.reasoning
 
-class ToolPiece(Struct, frozen=True):
+
+class ToolPiece(Struct, frozen=True, gc=False):
     """A piece of one tool call in a stream. `id` and `name` come once, `arguments` in fragments."""
 
     index: int
@@ -59,7 +62,7 @@ class ToolPiece(Struct, frozen=True):
     signature: str = ""
 
 
-class Delta(Struct, frozen=True):
+class Delta(Struct, frozen=True, gc=False):
     """One event of a stream. `raw` is the event as it stood on the wire, in the reply's dialect, to be passed on."""
 
     text: str = ""
@@ -87,7 +90,7 @@ class Broken(Struct, frozen=True):
     usage: Usage | None = None
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """A whole answer. `raw` is the body as it stood on the wire, in the reply's dialect; empty if it came in pieces."""
 
     text: str = ""
@@ -104,7 +107,7 @@ class Answer(Struct, frozen=True):
     raw: bytes = b""
 
 
-class Served(Struct, frozen=True):
+class Served(Struct, frozen=True, gc=False):
     """Who serves a reply."""
 
     model: str
@@ -135,6 +138,18 @@ class Ending(Struct, frozen=True):
     """False for an attempt that ended before there was a reply."""
 
 
+class Source(Protocol):
+    """What a reply reads its deltas from, in batches. An async generator is one."""
+
+    def __anext__(self) -> Awaitable[Sequence[Delta | Broken]]:
+        """Raises StopAsyncIteration at a clean end; a Broken is the last of all."""
+        ...
+
+    def aclose(self) -> Awaitable[None]:
+        """Closes the upstream: also where nothing was read, and where all was."""
+        ...
+
+
 class Reply:
     """An answer that has begun (or is whole already).
 
@@ -161,6 +176,7 @@ class Reply:
         "_kept",
         "_ending",
         "_reading",
+        "_is_given",
     )
 
     def __init__(
@@ -171,8 +187,8 @@ class Reply:
         started: float,
         dialect: str = "",
         answer: Answer | None = None,
-        head: Sequence[Delta] = (),
-        source: AsyncGenerator[Sequence[Delta | Broken], None] | None = None,
+        head: Sequence[Delta | Broken] = (),
+        source: Source | None = None,
     ) -> None:
         self.served = served
         self.dialect = dialect
@@ -182,11 +198,11 @@ class Reply:
         self.headers: Mapping[str, str] = {}
         """The upstream's, names in lower case: what they say of its limits is learnt from."""
         self._answer = answer
-        self._pending: list[Delta | Broken] = list(reversed(head))
+        self._pending: list[Delta | Broken] = list(reversed(head)) if head else []
         self._source = source
         self._clock = clock
         self._started = started
-        self._ttft = clock.steady() - started if answer is None else None
+        self._ttft: float | None = None
         self._hooks: list[Callable[[Ending], None]] = []
         self._usage: Usage | None = None
         self._finish: Finish | None = None
@@ -194,10 +210,21 @@ class Reply:
         self._kept: list[str] | None = None
         self._ending: Ending | None = None
         self._reading = False
-        if answer is not None:
+        self._is_given = False
+        """A whole answer was handed out by `batch`."""
+        if answer is None:
+            self._ttft = clock.steady() - started
+        else:
             self._usage, self._finish = answer.usage, answer.finish
-            self._chars = len(answer.text) + len(answer.reasoning) + sum(len(tool.arguments) for tool in answer.tools)
+            self._chars = len(answer.text) + len(answer.reasoning)
+            for tool in answer.tools:
+                self._chars += len(tool.arguments)
             self._end("ok", None)
+
+    @property
+    def answer(self) -> Answer | None:
+        """Of a reply that came whole, or was read: it has ended, and there is nothing left to close. Else None."""
+        return self._answer
 
     @property
     def ending(self) -> Ending | None:
@@ -240,31 +267,59 @@ class Reply:
         return self if self._source is not None or self._answer is None else _once(as_delta(self._answer))
 
     async def __anext__(self) -> Delta | Broken:
-        while not self._pending:
-            if self._source is None:
+        if not self._pending:
+            self._pending = list(reversed(await self._next()))
+            if not self._pending:
                 raise StopAsyncIteration
-            if self._reading:
-                raise RuntimeError("A reply has one reader: this one is being read already.")
-            self._reading = True
-            try:
-                self._pending = list(reversed(await anext(self._source)))
-            except StopAsyncIteration:
-                self._source = None
-                self._end("ok", None)
-                raise
-            except BaseException:
-                await self.aclose()
-                raise
-            finally:
-                self._reading = False
         item = self._pending.pop()
         if isinstance(item, Broken):
-            self._usage = item.usage or self._usage
-            try:
-                self._end("broken", item.error)
-            finally:
-                await self.aclose()
-            return item
+            await self._broke(item)
+        else:
+            self._count(item)
+        return item
+
+    async def batch(self) -> Sequence[Delta | Broken]:
+        """All that has come since, at least one item; () at the end. As iteration, for whoever passes on many."""
+        items: Sequence[Delta | Broken] = self._pending
+        if items:
+            items, self._pending = items[::-1], []
+        elif self._source is None and self._answer is not None and not self._is_given:
+            self._is_given = True
+            return (as_delta(self._answer),)
+        else:
+            items = await self._next()
+        for item in items:
+            if isinstance(item, Delta):
+                self._count(item)
+            else:
+                await self._broke(item)
+        return items
+
+    async def _next(self) -> Sequence[Delta | Broken]:
+        """What the source gives next; () when it has ended."""
+        source = self._source
+        if source is None:
+            return ()
+        if self._reading:
+            raise RuntimeError("A reply has one reader: this one is being read already.")
+        self._reading = True
+        try:
+            items: Sequence[Delta | Broken] = ()
+            while not items:
+                items = await source.__anext__()
+            return items
+        except StopAsyncIteration:
+            self._source = None
+            self._end("ok", None)
+            return ()
+        except BaseException:
+            await self.aclose()
+            raise
+        finally:
+            self._reading = False
+
+    def _count(self, item: Delta) -> None:
+        """An item is handed to the reader."""
         self._chars += len(item.text) + len(item.reasoning)
         if self._kept is not None:
             self._kept.append(item.text)
@@ -274,7 +329,13 @@ class Reply:
             self._usage = item.usage
         if item.finish is not None:
             self._finish = item.finish
-        return item
+
+    async def _broke(self, item: Broken) -> None:
+        self._usage = item.usage or self._usage
+        try:
+            self._end("broken", item.error)
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Stop here: closes the upstream. A reply whose finish was not seen is recorded as cancelled."""
@@ -295,11 +356,15 @@ class Reply:
     def _end(self, status: Literal["ok", "broken", "cancelled"], error: AttemptError | None) -> None:
         if self._ending is not None:
             return
-        seconds = self._clock.steady() - self._started
-        text = self._answer.text if self._answer is not None else "".join(self._kept or ())
+        steady = self._clock.steady
+        seconds = steady() - self._started
+        text = "".join(self._kept) if self._kept else ""
+        if self._answer is not None:
+            text = self._answer.text
         self._ending = Ending(status, seconds, self._ttft, self._usage, error, self._finish, self._chars, text)
-        hooks, self._hooks = self._hooks, []
-        _tell(iter(hooks), self._ending)
+        if self._hooks:
+            hooks, self._hooks = self._hooks, []
+            _tell(iter(hooks), self._ending)
 
 
 Ask = Callable[[Call], Awaitable[Reply]]

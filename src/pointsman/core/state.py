@@ -32,9 +32,11 @@ class Rate(Struct, frozen=True):
 
     def level(self, level: float, elapsed: float) -> float:
         """What of `level` is left after `elapsed` seconds; a clock that went back (below 0) lets nothing out."""
+        if level > self.amount:
+            level = self.amount
         if elapsed > 0:
-            return max(0.0, min(level, self.amount) - elapsed * self.amount / self.seconds)
-        return min(level, self.amount)
+            level -= elapsed * self.amount / self.seconds
+        return level if level > 0.0 else 0.0
 
     def wait(self, level: float, units: float) -> float:
         """Seconds until `units` fit on top of `level`, 0.0 when they do. More than a full bucket waits for an empty
@@ -45,7 +47,10 @@ class Rate(Struct, frozen=True):
 
     def after(self, level: float, units: float) -> float:
         """The level once `units` were taken, or with units below 0 given back: from 0 to `amount`."""
-        return min(max(level + units, 0.0), self.amount)
+        level += units
+        if level < self.amount:
+            return level if level > 0.0 else 0.0
+        return self.amount
 
 
 Take = tuple[str, Rate, float]
@@ -84,29 +89,57 @@ class State(Protocol):
 class MemoryState:
     """State for one process. Buckets that are full again and facts that hold no more are dropped."""
 
-    __slots__ = ("_steady", "_buckets", "_facts", "_watchers", "_sweep_buckets_at", "_sweep_facts_at")
+    __slots__ = ("_steady", "_full_at", "_facts", "_watchers", "_sweep_buckets_at", "_sweep_facts_at")
 
     def __init__(self, clock: Clock) -> None:
         self._steady = clock.steady
-        self._buckets: dict[str, _Bucket] = {}
+        self._full_at: dict[str, float] = {}
+        """When each bucket will be as if nothing had been taken (steady): all that there is to know of one."""
         self._facts: dict[str, tuple[float, bytes]] = {}
         """When it ends (steady), and what it is."""
         self._watchers: list[tuple[str, Told]] = []
         self._sweep_buckets_at = self._sweep_facts_at = _SWEEP_AT
 
     def take(self, takes: Sequence[Take]) -> float:
-        now = self._steady()
-        longest = self._wait(takes, now)
-        if longest == 0.0:
-            for name, rate, units in takes:
-                self._add(name, rate, units, now)
-        return longest
+        steady, known = self._steady, self._full_at
+        now = steady()
+        after: list[float] = []
+        for name, rate, units in takes:
+            seconds = rate.seconds
+            latest = now + seconds
+            full_at = known.get(name, now)
+            if full_at < now:
+                full_at = now
+            elif full_at > latest:
+                full_at = latest
+            full_at += units * seconds / rate.amount
+            if full_at > latest:
+                if self._wait(takes, now) > 0.0:
+                    return self._wait(takes, now)
+                full_at = latest
+            after.append(full_at)
+        for (name, _, _), full_at in zip(takes, after, strict=True):
+            known[name] = full_at
+        if len(known) > self._sweep_buckets_at:
+            self._sweep_buckets(now)
+        return 0.0
 
     def wait(self, takes: Sequence[Take]) -> float:
         return self._wait(takes, self._steady())
 
     def give(self, name: str, rate: Rate, units: float) -> None:
-        self._add(name, rate, -units, self._steady())
+        steady, full_at = self._steady, self._full_at.get(name)
+        if full_at is not None:
+            now = steady()
+            latest = now + rate.seconds
+            if full_at < now:
+                full_at = now
+            elif full_at > latest:
+                full_at = latest
+            full_at -= units * rate.seconds / rate.amount
+            self._full_at[name] = full_at if full_at < latest else latest
+        elif units < 0:
+            self.take([(name, rate, min(-units, rate.amount))])
 
     def put(self, name: str, value: bytes, seconds: float) -> None:
         holds = seconds > 0
@@ -142,34 +175,20 @@ class MemoryState:
     @property
     def size(self) -> int:
         """Buckets and facts that are held in memory."""
-        return len(self._buckets) + len(self._facts)
+        return len(self._full_at) + len(self._facts)
 
     def _wait(self, takes: Sequence[Take], now: float) -> float:
         longest = 0.0
         for name, rate, units in takes:
-            bucket = self._buckets.get(name)
-            level = rate.level(bucket.level, now - bucket.at) if bucket is not None else 0.0
-            if level + units > rate.amount:
-                longest = max(longest, rate.wait(level, units))
+            level = (self._full_at.get(name, now) - now) * rate.amount / rate.seconds
+            longest = max(longest, rate.wait(min(max(level, 0.0), rate.amount), units))
         return longest
 
-    def _add(self, name: str, rate: Rate, units: float, now: float) -> None:
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            if units <= 0:
-                return
-            if len(self._buckets) >= self._sweep_buckets_at:
-                self._sweep_buckets(now)
-            bucket = self._buckets[name] = _Bucket(now)
-        bucket.level = rate.after(rate.level(bucket.level, now - bucket.at), units)
-        bucket.at = now
-        bucket.full_at = now + bucket.level * rate.seconds / rate.amount
-
     def _sweep_buckets(self, now: float) -> None:
-        kept = {name: bucket for name, bucket in self._buckets.items() if bucket.full_at > now}
+        kept = {name: full_at for name, full_at in self._full_at.items() if full_at > now}
         if len(kept) >= MOST:  # the least is forgiven where those that are full soonest go
-            kept = dict(sorted(kept.items(), key=lambda item: item[1].full_at)[len(kept) // 2 :])
-        self._buckets = kept
+            kept = dict(sorted(kept.items(), key=lambda item: item[1])[len(kept) // 2 :])
+        self._full_at = kept
         self._sweep_buckets_at = min(MOST, max(_SWEEP_AT, 2 * len(kept)))
 
     def _sweep_facts(self) -> None:
@@ -183,12 +202,3 @@ class MemoryState:
 
 _SWEEP_AT = 1024
 """So many are held before the first look for what can go; then each time that there are twice as many as were left."""
-
-
-class _Bucket:
-    __slots__ = ("level", "at", "full_at")
-
-    def __init__(self, at: float) -> None:
-        self.level = 0.0
-        self.at = at
-        self.full_at = at

@@ -31,18 +31,25 @@ from ..core import (
 )
 from .anthropic_quirks import bend
 from .dialect import Peek
-from .openai_calls import Count, check_model
+from .openai_calls import COUNT, Count, check_model
 from .quirks import Target
 from .wire import (
     ABSENT,
-    FIELDS,
+    FALSE,
+    FLAG,
     LIST_OF_FIELDS,
+    STRING,
+    TRUE,
     Fields,
-    check_depth,
+    check_messages,
     is_there,
     raw_object,
     read_call,
+    read_field,
+    read_fields,
     write,
+    write_fields,
+    write_name,
     wrong_part,
 )
 
@@ -52,32 +59,38 @@ _EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high",
 
 def peek(body: bytes) -> Peek:
     """What the door reads of a body. Raises InvalidCall."""
-    seen = read_call(_peeked, body)
-    check_depth(body)
-    check_model(seen.model)
-    user = seen.metadata.user_id if seen.metadata else None
-    return Peek(seen.model, bool(seen.stream), True, seen.max_tokens, user or "")
+    fields = read_fields(body)
+    model = read_field(STRING, fields, "model")
+    check_messages(fields)
+    stream = "stream" in fields and read_field(FLAG, fields, "stream") is True
+    limit = read_field(COUNT, fields, "max_tokens") if "max_tokens" in fields else None
+    metadata = read_field(_metadata, fields, "metadata") if "metadata" in fields else None
+    check_model(model)
+    return Peek(model, stream, True, limit, (metadata.user_id if metadata is not None else None) or "")
 
 
 def pass_call(body: bytes, target: Target, stream: bool) -> bytes:
-    """The same body for `target`, without thinking that is not Anthropic's own: an unsigned block would be refused."""
-    fields = read_call(FIELDS, body)
-    fields["model"] = Raw(write(target.model))
+    """The same body for `target`, without thinking that is not Anthropic's own: an unsigned block would be refused.
+
+    It is written from its fields, so that one that stood there twice goes out once, as `peek` read it.
+    """
+    fields = dict(read_fields(body))
+    fields["model"] = write_name(target.model)
     if stream or "stream" in fields:
-        fields["stream"] = Raw(b"true" if stream else b"false")
+        fields["stream"] = TRUE if stream else FALSE
     if b'"signature"' in body and _UNSIGNED.search(body) and "messages" in fields:
         fields["messages"] = _without_unsigned(fields["messages"])
     if target.cap is not None:
-        fields["max_tokens"] = Raw(write(target.cap))
+        fields["max_tokens"] = Raw(b"%d" % target.cap)
     if target.quirks:
         bend(fields, target.quirks)
-    return msgspec.json.encode(fields)
+    return write_fields(fields)
 
 
 def decode_call(body: bytes) -> Chat:
     """The typed view of a call. Raises InvalidCall."""
     call = read_call(_call, body)
-    check_depth(body)
+    read_fields(body)  # tells what is nested too deep
     messages: list[Message] = []
     if call.system:
         messages.append(Message("system", _read_blocks(call.system, "system")))
@@ -104,14 +117,6 @@ def decode_call(body: bytes) -> Chat:
 
 class _Metadata(Struct):
     user_id: str | None = None
-
-
-class _Peek(Struct):
-    model: str
-    messages: Annotated[list[Raw], Meta(min_length=1)]
-    stream: bool | None = None
-    max_tokens: Count | None = None
-    metadata: _Metadata | None = None
 
 
 class _Source(Struct):
@@ -190,7 +195,7 @@ class _Call(Struct):
     metadata: _Metadata | None = None
 
 
-_peeked = msgspec.json.Decoder(_Peek)
+_metadata: msgspec.json.Decoder[_Metadata | None] = msgspec.json.Decoder(_Metadata | None)
 _call = msgspec.json.Decoder(_Call)
 
 

@@ -41,7 +41,7 @@ _ERROR_TYPES = {
 }
 
 
-class WireBlock(Struct):
+class WireBlock(Struct, gc=False):
     """A content block of a reply: which field counts depends on `type`."""
 
     type: str = ""
@@ -54,16 +54,16 @@ class WireBlock(Struct):
     input: Raw = ABSENT
 
 
-class CacheCreation(Struct):
+class CacheCreation(Struct, gc=False):
     ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
 
 
-class OutputDetails(Struct):
+class OutputDetails(Struct, gc=False):
     thinking_tokens: int | None = None
 
 
-class WireUsage(Struct):
+class WireUsage(Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -80,16 +80,23 @@ def decode_answer(body: bytes) -> Answer:
         raise read_failure(200, {}, body)
     if whole.content is None:
         raise BrokenReply("The upstream answered without any content in its answer.")
-    blocks = whole.content
+    text = reasoning = signature = redacted = ""
+    tools: list[ToolUse] = []
+    for block in whole.content:
+        if block.type == "text":
+            text += block.text or ""
+        elif block.type == "thinking":
+            reasoning += block.thinking or ""
+        elif block.type == "tool_use":
+            tools.append(ToolUse(block.id or f"call_{len(tools)}", block.name or "", input_text(block)))
+        signature = block.signature or signature
+        redacted = block.data or redacted
     return Answer(
-        text="".join(block.text or "" for block in blocks if block.type == "text"),
-        reasoning="".join(block.thinking or "" for block in blocks if block.type == "thinking"),
-        signature=next((block.signature for block in reversed(blocks) if block.signature), ""),
-        redacted=next((block.data for block in reversed(blocks) if block.data), ""),
-        tools=tuple(
-            ToolUse(block.id or f"call_{i}", block.name or "", input_text(block))
-            for i, block in enumerate(block for block in blocks if block.type == "tool_use")
-        ),
+        text=text,
+        reasoning=reasoning,
+        signature=signature,
+        redacted=redacted,
+        tools=tuple(tools),
         finish=FINISHES.get(whole.stop_reason or "end_turn", "other"),
         usage=as_usage(read_counts(whole.usage)),
         id=whole.id or "",
@@ -117,16 +124,17 @@ def as_usage(counts: WireUsage | None) -> Usage | None:
     """Disjoint counts. Here `input_tokens` leaves the cache out already; `output_tokens` includes what was thought."""
     if counts is None or counts.input_tokens is None:
         return None
-    creation = counts.cache_creation or CacheCreation()
-    long = creation.ephemeral_1h_input_tokens or 0
-    total = counts.cache_creation_input_tokens
-    short = (creation.ephemeral_5m_input_tokens or 0) if total is None else total - long
-    thought = (counts.output_tokens_details.thinking_tokens if counts.output_tokens_details else 0) or 0
+    short, long = counts.cache_creation_input_tokens, 0
+    if counts.cache_creation is not None:
+        long = counts.cache_creation.ephemeral_1h_input_tokens or 0
+        short = counts.cache_creation.ephemeral_5m_input_tokens if short is None else short - long
+    details = counts.output_tokens_details
+    thought = (details.thinking_tokens or 0) if details is not None else 0
     return sane(
         Usage(
             input=counts.input_tokens,
             cache_read=counts.cache_read_input_tokens or 0,
-            cache_write=short,
+            cache_write=short or 0,
             cache_write_1h=long,
             output=(counts.output_tokens or 0) - thought,
             reasoning=thought,
@@ -197,7 +205,7 @@ def error_object(error: PointsmanError) -> dict[str, object]:
     return {"type": "error", "error": {"type": kind, "message": message, "kind": error.kind}}
 
 
-class _Whole(Struct):
+class _Whole(Struct, gc=False):
     content: list[WireBlock] | None = None
     stop_reason: str | None = None
     usage: Raw = ABSENT

@@ -150,7 +150,7 @@ class Encoder:
         return _event("content_block_stop", {"index": self._block})
 
 
-class _Piece(Struct):
+class _Piece(Struct, gc=False):
     """The delta of a block, or of the message."""
 
     type: str = ""
@@ -161,11 +161,11 @@ class _Piece(Struct):
     stop_reason: str | None = None
 
 
-class _Message(Struct):
+class _Message(Struct, gc=False):
     usage: Raw = ABSENT
 
 
-class _Event(Struct):
+class _Event(Struct, gc=False):
     type: str
     index: int = 0
     delta: _Piece | None = None
@@ -179,6 +179,8 @@ _event_decoder = msgspec.json.Decoder(_Event)
 
 class _Events:
     """Reads the events of one stream."""
+
+    __slots__ = ("done", "finished", "usage", "_counts", "_tools")
 
     def __init__(self) -> None:
         self.done = False

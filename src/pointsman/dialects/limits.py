@@ -46,15 +46,13 @@ class Remaining(Struct, frozen=True):
 def remaining(headers: Mapping[str, str], now: float) -> Remaining | None:
     """None where no header says anything that can be believed. `headers` have lower-case names; `now` is the wall
     clock's."""
-    windows: list[Window] | None = None
-    for name in headers:
-        limit = _LIMITS.get(name)
-        if limit is not None:
-            window = _read(limit, headers[name], headers, now)
-            if window is not None:
-                windows = windows or []
-                windows.append(window)
-    return Remaining(tuple(windows)) if windows else None
+    return None if _LIMIT_NAMES.isdisjoint(headers) else _remaining(headers, now)
+
+
+def _remaining(headers: Mapping[str, str], now: float) -> Remaining | None:
+    windows = [_read(_LIMITS[name], headers[name], headers, now) for name in headers if name in _LIMITS]
+    believed = tuple(window for window in windows if window is not None)
+    return Remaining(believed) if believed else None
 
 
 class _Limit(Struct, frozen=True):
@@ -99,6 +97,7 @@ _ANTHROPIC: dict[str, Kind] = {
 }
 _SPANS = {"minute": 60.0, "hour": None, "day": None}
 _LIMITS = _limits()
+_LIMIT_NAMES = _LIMITS.keys()
 
 
 def _read(limit: _Limit, text: str, headers: Mapping[str, str], now: float) -> Window | None:

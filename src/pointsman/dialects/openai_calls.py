@@ -6,6 +6,7 @@ Source: the API reference of chat completions, and what compatible servers add t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -36,30 +37,47 @@ from .openai_quirks import bend
 from .quirks import Target
 from .wire import (
     ABSENT,
+    FALSE,
     FIELDS,
-    check_depth,
+    FLAG,
+    STRING,
+    TRUE,
+    check_messages,
     is_there,
     raw_object,
     read_call,
+    read_field,
+    read_fields,
     split_data_url,
     write,
+    write_fields,
+    write_name,
     wrong_part,
 )
 
 MAX_TOKENS = 10_000_000
 Count = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
 
+COUNT: msgspec.json.Decoder[Count | None] = msgspec.json.Decoder(Count | None)
+
 
 def peek(body: bytes) -> Peek:
     """What the door reads of a body. Raises InvalidCall."""
-    seen = read_call(_peeked, body)
-    check_depth(body)
-    check_model(seen.model)
-    limit = seen.max_completion_tokens or seen.max_tokens
-    wants_usage = not seen.stream or bool(seen.stream_options and seen.stream_options.include_usage)
-    return Peek(seen.model, bool(seen.stream), wants_usage, limit, seen.user or "")
+    fields = read_fields(body)
+    model = read_field(STRING, fields, "model")
+    check_messages(fields)
+    stream = "stream" in fields and read_field(FLAG, fields, "stream") is True
+    limit = read_field(COUNT, fields, "max_tokens") if "max_tokens" in fields else None
+    if "max_completion_tokens" in fields:
+        limit = read_field(COUNT, fields, "max_completion_tokens") or limit
+    options = read_field(_options, fields, "stream_options") if "stream_options" in fields else None
+    user = read_field(_user, fields, "user") if "user" in fields else None
+    check_model(model)
+    wants_usage = not stream or (options is not None and options.include_usage is True)
+    return Peek(model, stream, wants_usage, limit, user or "")
 
 
+@lru_cache(1024)
 def check_model(model: str) -> None:
     """Raises InvalidCall for a name that cannot be one: it would end up in logs and headers."""
     if not model or len(model) > 512 or not model.isprintable():
@@ -69,28 +87,30 @@ def check_model(model: str) -> None:
 
 
 def pass_call(body: bytes, target: Target, stream: bool) -> bytes:
-    """The same body for `target`; a stream always reports its usage at the end."""
-    fields = read_call(FIELDS, body)
-    fields["model"] = Raw(write(target.model))
+    """The same body for `target`; a stream always reports its usage at the end.
+
+    It is written from its fields, so that one that stood there twice goes out once, as `peek` read it.
+    """
+    fields = dict(read_fields(body))
+    fields["model"] = write_name(target.model)
     if stream:
-        options = fields.get("stream_options", ABSENT)
-        known = read_call(FIELDS, bytes(options)) if is_there(options) else None
-        fields["stream_options"] = Raw(write({**known, "include_usage": True})) if known else _WITH_USAGE
+        fields["stream_options"] = _with_usage(fields.get("stream_options", ABSENT))
+        fields["stream"] = TRUE
     else:
         fields.pop("stream_options", None)
-    if stream or "stream" in fields:
-        fields["stream"] = Raw(b"true" if stream else b"false")
+        if "stream" in fields:
+            fields["stream"] = FALSE
     if target.cap is not None:
-        fields["max_tokens"] = Raw(write(target.cap))
+        fields["max_tokens"] = Raw(b"%d" % target.cap)
     if target.quirks:
         bend(fields, target.quirks)
-    return msgspec.json.encode(fields)
+    return write_fields(fields)
 
 
 def decode_call(body: bytes) -> Chat:
     """The typed view of a call. Raises InvalidCall."""
     call = read_call(_call, body)
-    check_depth(body)
+    read_fields(body)  # tells what is nested too deep
     return Chat(
         messages=tuple(_read_message(message, f"messages[{i}]") for i, message in enumerate(call.messages)),
         max_tokens=call.max_completion_tokens or call.max_tokens,
@@ -114,16 +134,6 @@ def decode_call(body: bytes) -> Chat:
 
 class _StreamOptions(Struct):
     include_usage: bool | None = None
-
-
-class _Peek(Struct):
-    model: str
-    messages: Annotated[list[Raw], Meta(min_length=1)]
-    stream: bool | None = None
-    max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
-    stream_options: _StreamOptions | None = None
-    user: str | None = None
 
 
 class _ImageUrl(Struct):
@@ -241,8 +251,19 @@ class _Call(Struct):
 
 
 _WITH_USAGE = Raw(b'{"include_usage":true}')
-_peeked = msgspec.json.Decoder(_Peek)
+_options: msgspec.json.Decoder[_StreamOptions | None] = msgspec.json.Decoder(_StreamOptions | None)
+_user: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
 _call = msgspec.json.Decoder(_Call)
+
+
+def _with_usage(options: Raw) -> Raw:
+    asked = bytes(options)
+    if asked == b"null":
+        return _WITH_USAGE
+    if asked in (b'{"include_usage":true}', b'{"include_usage": true}'):
+        return options
+    known = read_call(FIELDS, asked)
+    return Raw(write({**known, "include_usage": True}))
 
 
 def _read_message(message: _Message, where: str) -> Message:

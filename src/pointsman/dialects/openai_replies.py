@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from ..core import (
     Answer,
@@ -16,7 +18,7 @@ from ..core import (
     Usage,
 )
 from .failures import clean, read_failure
-from .wire import ABSENT, MAX_COUNT, is_there, read_reply, write
+from .wire import ABSENT, MAX_COUNT, STRING, is_there, read_reply, write
 
 FINISHES: dict[str, Finish] = {
     "stop": "stop",
@@ -49,20 +51,20 @@ class Content(Struct):
     thinking: list[Content] | None = None
 
 
-class Google(Struct):
+class Google(Struct, gc=False):
     thought_signature: str = ""
 
 
-class ExtraContent(Struct):
+class ExtraContent(Struct, gc=False):
     google: Google | None = None
 
 
-class CalledFunction(Struct):
+class CalledFunction(Struct, gc=False):
     name: str | None = None
     arguments: Raw = ABSENT
 
 
-class WireToolCall(Struct):
+class WireToolCall(Struct, gc=False):
     """A tool call, or a piece of one. Servers leave out what they like."""
 
     index: int | None = None
@@ -71,7 +73,7 @@ class WireToolCall(Struct):
     extra_content: ExtraContent | None = None
 
 
-class WireMessage(Struct):
+class WireMessage(Struct, gc=False):
     """The message of a whole reply, or the delta of a chunk."""
 
     content: str | list[Content] | None = None
@@ -81,23 +83,47 @@ class WireMessage(Struct):
     tool_calls: list[WireToolCall] | None = None
 
 
+Tokens = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+
+
+class PromptDetails(Struct, gc=False):
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+
+
+class CompletionDetails(Struct, gc=False):
+    reasoning_tokens: Tokens | None = None
+
+
+class WireUsage(Struct, gc=False):
+    """Counts, of which none can be true that is below 0 or past MAX_COUNT."""
+
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+    prompt_cache_hit_tokens: Tokens | None = None
+
+
 def decode_answer(body: bytes) -> Answer:
     """A whole reply. Raises BrokenReply, or the error that stands in its place."""
-    whole = read_reply(_whole, body)
-    if is_there(whole.error):
+    whole, counts = _read_whole(body)
+    if whole.error is not ABSENT and is_there(whole.error):
         raise read_failure(200, {}, body)
     if not whole.choices:
         raise BrokenReply("The upstream answered without any choice in its answer.")
     choice = whole.choices[0]
-    text, thought = split_content(choice.message.content)
-    tools = tuple(_read_tool(call, i) for i, call in enumerate(choice.message.tool_calls or ()))
+    message = choice.message
+    text, thought = split_content(message.content)
+    tools = _read_tools(message.tool_calls) if message.tool_calls else ()
     return Answer(
         text=text,
-        reasoning=choice.message.reasoning_content or choice.message.reasoning or thought,
-        refusal=choice.message.refusal or "",
+        reasoning=message.reasoning_content or message.reasoning or thought,
+        refusal=message.refusal or "",
         tools=tools,
         finish=read_finish(choice.finish_reason or "stop", bool(tools)),
-        usage=read_usage(whole.usage, whole.service_tier),
+        usage=as_usage(counts, whole.service_tier),
         id=whole.id or "",
         model=whole.model or "",
         raw=body,
@@ -106,8 +132,10 @@ def decode_answer(body: bytes) -> Answer:
 
 def split_content(content: str | list[Content] | None) -> tuple[str, str]:
     """(text, reasoning) of a message's content."""
-    if content is None or isinstance(content, str):
-        return content or "", ""
+    if isinstance(content, str):
+        return content, ""
+    if content is None:
+        return "", ""
     thoughts = (piece.text for part in content for piece in part.thinking or () if piece.text)
     return "".join(part.text for part in content if part.text), "".join(thoughts)
 
@@ -117,7 +145,7 @@ def read_arguments(arguments: Raw) -> str:
     if not is_there(arguments):
         return ""
     data = bytes(arguments)
-    return read_reply(_string, data) if data.startswith(b'"') else data.decode()
+    return read_reply(STRING, data) if data.startswith(b'"') else data.decode()
 
 
 def read_finish(reason: str, tools: bool) -> Finish:
@@ -127,41 +155,53 @@ def read_finish(reason: str, tools: bool) -> Finish:
 
 
 def read_usage(raw: Raw, service_tier: str | None) -> Usage | None:
+    """As `as_usage`; None where that is no object with counts, too."""
+    try:
+        return as_usage(_counts.decode(raw), service_tier)
+    except msgspec.DecodeError:
+        return None
+
+
+def as_usage(counts: WireUsage | None, service_tier: str | None) -> Usage | None:
     """Disjoint counts; None where the upstream gave none, or none that can be true.
 
     xAI alone counts reasoning beside `completion_tokens` and not within: its total tells.
     """
-    if not is_there(raw):
-        return None
-    try:
-        counts = _usage.decode(raw)
-    except msgspec.DecodeError:
-        return None
     if counts is None or counts.prompt_tokens is None:
         return None
-    details = counts.prompt_tokens_details or _PromptDetails()
-    output_details = counts.completion_tokens_details or _CompletionDetails()
-    completion = counts.completion_tokens or 0
-    reasoning = output_details.reasoning_tokens or 0
-    beside = bool(reasoning) and counts.total_tokens == counts.prompt_tokens + completion + reasoning
-    read = details.cached_tokens or counts.prompt_cache_hit_tokens or 0
-    written = details.cache_write_tokens or 0
-    return sane(
-        Usage(
-            input=counts.prompt_tokens - read - written,
-            cache_read=read,
-            cache_write=written,
-            output=completion if beside else completion - reasoning,
-            reasoning=reasoning,
-            service_tier=service_tier or "",
-        )
+    prompt, output = counts.prompt_tokens, counts.completion_tokens or 0
+    read = written = reasoning = 0
+    if counts.prompt_tokens_details is not None:
+        read = counts.prompt_tokens_details.cached_tokens or 0
+        written = counts.prompt_tokens_details.cache_write_tokens or 0
+    if counts.completion_tokens_details is not None:
+        reasoning = counts.completion_tokens_details.reasoning_tokens or 0
+    read = read or counts.prompt_cache_hit_tokens or 0
+    if reasoning and counts.total_tokens != prompt + output + reasoning:
+        output -= reasoning
+    if prompt < read + written or output < 0:
+        return None
+    return Usage(
+        input=prompt - read - written,
+        cache_read=read,
+        cache_write=written,
+        output=output,
+        reasoning=reasoning,
+        service_tier=service_tier or "",
     )
 
 
 def sane(usage: Usage) -> Usage | None:
     """None for counts that cannot be true: an unknown bill is better than a wrong one."""
-    counts = (usage.input, usage.cache_read, usage.cache_write, usage.cache_write_1h, usage.output, usage.reasoning)
-    return usage if min(counts) >= 0 and max(counts) <= MAX_COUNT else None
+    can_be_true = (
+        0 <= usage.input <= MAX_COUNT
+        and 0 <= usage.cache_read <= MAX_COUNT
+        and 0 <= usage.cache_write <= MAX_COUNT
+        and 0 <= usage.cache_write_1h <= MAX_COUNT
+        and 0 <= usage.output <= MAX_COUNT
+        and 0 <= usage.reasoning <= MAX_COUNT
+    )
+    return usage if can_be_true else None
 
 
 def encode_answer(answer: Answer, *, id: str, model: str, created: int) -> bytes:
@@ -234,41 +274,39 @@ def error_object(error: PointsmanError) -> dict[str, object]:
     }
 
 
-class _Choice(Struct):
+class _Choice(Struct, gc=False):
     message: WireMessage
     finish_reason: str | None = None
 
 
-class _Whole(Struct):
+class _Uncounted(Struct, gc=False):
     choices: list[_Choice] | None = None
-    usage: Raw = ABSENT
     error: Raw = ABSENT
     id: str | None = None
     model: str | None = None
     service_tier: str | None = None
 
 
-class _PromptDetails(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _CompletionDetails(Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
+class _Whole(_Uncounted, gc=False):
+    usage: WireUsage | None = None
 
 
 _whole = msgspec.json.Decoder(_Whole)
-_usage: msgspec.json.Decoder[_Usage | None] = msgspec.json.Decoder(_Usage | None)
-_string = msgspec.json.Decoder(str)
+_uncounted = msgspec.json.Decoder(_Uncounted)
+_counts: msgspec.json.Decoder[WireUsage | None] = msgspec.json.Decoder(WireUsage | None)
+
+
+def _read_whole(body: bytes) -> tuple[_Uncounted, WireUsage | None]:
+    """Counts that cannot be read are none: the answer stands without them."""
+    try:
+        whole = read_reply(_whole, body)
+    except BrokenReply:
+        return read_reply(_uncounted, body), None
+    return whole, whole.usage
+
+
+def _read_tools(calls: list[WireToolCall]) -> tuple[ToolUse, ...]:
+    return tuple(_read_tool(call, i) for i, call in enumerate(calls))
 
 
 def _read_tool(call: WireToolCall, position: int) -> ToolUse:

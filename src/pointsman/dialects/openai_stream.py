@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Raw, Struct
 
-from ..core import Delta, Finish, PointsmanError, ToolPiece, Usage
+from ..core import BrokenReply, Delta, Finish, PointsmanError, ToolPiece, Usage
 from .failures import read_failure
 from .openai_replies import (
     CalledFunction,
     WireMessage,
     WireToolCall,
+    WireUsage,
+    as_usage,
     error_object,
     finish_word,
     read_arguments,
@@ -38,6 +40,8 @@ def decoder() -> Decoder:
 class Encoder:
     """Writes one stream. With `passing`, what came in this format goes out as it came."""
 
+    __slots__ = ("_frame", "_wants_usage", "_passing", "_passed", "_begun", "_finished", "_usage")
+
     def __init__(self, *, id: str, model: str, created: int, wants_usage: bool, passing: bool) -> None:
         self._frame = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
         self._wants_usage = wants_usage
@@ -50,7 +54,9 @@ class Encoder:
     def feed(self, delta: Delta) -> bytes:
         if self._passing and delta.raw:
             self._passed = True
-            return b"" if not self._wants_usage and _is_usage_only(delta) else delta.raw
+            if self._wants_usage or delta.text or not _is_usage_only(delta):
+                return delta.raw
+            return b""
         self._usage = delta.usage or self._usage
         written = b""
         fields = _write_delta(delta)
@@ -82,25 +88,29 @@ class Encoder:
         return _event({**self._frame, "choices": [choice]})
 
 
-class _Choice(Struct):
+class _Choice(Struct, gc=False):
     delta: WireMessage | None = None
     finish_reason: str | None = None
     index: int = 0
 
 
-class _Groq(Struct):
+class _Groq(Struct, gc=False):
     usage: Raw = ABSENT
 
 
-class _Chunk(Struct):
+class _Uncounted(Struct, gc=False):
     choices: list[_Choice] | None = None
-    usage: Raw = ABSENT
     error: Raw = ABSENT
     service_tier: str | None = None
+
+
+class _Chunk(_Uncounted, gc=False):
+    usage: WireUsage | None = None
     x_groq: _Groq | None = None
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
+_uncounted = msgspec.json.Decoder(_Uncounted)
 _Fields = dict[str, Raw]
 _fields: msgspec.json.Decoder[_Fields] = msgspec.json.Decoder(_Fields)
 _list_of_fields: msgspec.json.Decoder[list[_Fields]] = msgspec.json.Decoder(list[_Fields])
@@ -108,6 +118,8 @@ _list_of_fields: msgspec.json.Decoder[list[_Fields]] = msgspec.json.Decoder(list
 
 class _Chunks:
     """Reads the chunks of one stream."""
+
+    __slots__ = ("done", "finished", "usage", "_tools")
 
     def __init__(self) -> None:
         self.done = False
@@ -122,10 +134,9 @@ class _Chunks:
         if data == b"[DONE]":
             self.done = True
             return None
-        chunk = read_reply(_chunk, data)
-        if is_there(chunk.error) or event.name == b"error":
+        chunk, usage = self._read_chunk(data)
+        if event.name == b"error" or (chunk.error is not ABSENT and is_there(chunk.error)):
             raise read_failure(200, {}, data)
-        usage = self._read_usage(chunk)
         choice = _first(chunk.choices)
         if choice is None:
             return Delta(usage=usage, raw=event.raw)
@@ -147,27 +158,35 @@ class _Chunks:
             self.finished = True
         return Delta(text, reasoning, "", "", refusal, tools, finish, usage, raw)
 
-    def _read_usage(self, chunk: _Chunk) -> Usage | None:
-        raw = chunk.usage
-        if chunk.x_groq is not None and not is_there(raw):
-            raw = chunk.x_groq.usage
-        if not is_there(raw):
-            return None
-        usage = read_usage(raw, chunk.service_tier)
+    def _read_chunk(self, data: bytes) -> tuple[_Uncounted, Usage | None]:
+        """Counts that cannot be read are none: the chunk stands without them."""
+        try:
+            chunk = read_reply(_chunk, data)
+        except BrokenReply:
+            return read_reply(_uncounted, data), None
+        if chunk.usage is not None:
+            usage = as_usage(chunk.usage, chunk.service_tier)
+        elif chunk.x_groq is not None:
+            usage = read_usage(chunk.x_groq.usage, chunk.service_tier)
+        else:
+            return chunk, None
         self.usage = usage or self.usage
-        return usage
+        return chunk, usage
 
 
 def _first(choices: list[_Choice] | None) -> _Choice | None:
     """The choice of index 0: a caller who wants several gets them from `raw`."""
-    for choice in choices or ():
-        if choice.index == 0:
-            return choice
-    return None
+    if not choices:
+        return None
+    if choices[0].index == 0:
+        return choices[0]
+    return next((choice for choice in choices if choice.index == 0), None)
 
 
 class _ToolOrder:
     """Tells the tool calls of a stream apart, also where a server gives no index, or 0 to all."""
+
+    __slots__ = ("count", "_by_id", "_by_index")
 
     def __init__(self) -> None:
         self.count = 0

@@ -77,6 +77,8 @@ class Account:
         "_key_why",
         "_fact",
         "_held_fact",
+        "_is_limited",
+        "counts_tokens",
     )
 
     def __init__(self, name: str, limits: Limits, state: State, clock: Clock, *, model: str = "") -> None:
@@ -90,6 +92,8 @@ class Account:
         self._held_fact = f"{self._fact}held:{model}"
         self._requests = _rates(self._fact, "requests", limits.requests_per_minute, limits.requests_per_day)
         self._tokens = _rates(self._fact, "tokens", limits.tokens_per_minute, limits.tokens_per_day)
+        self._is_limited = bool(self._requests or self._tokens)
+        self.counts_tokens = bool(self._tokens)
         self._held_until = 0.0
         self._guess = FIRST_HOLD
         self._key_out_until = 0.0
@@ -100,14 +104,14 @@ class Account:
     def full(self, tokens: int) -> float:
         """Seconds until a call of so many tokens fits; 0.0 now. Nothing is taken."""
         seconds = self.held_back
-        if self._requests or self._tokens:
+        if self._is_limited:
             seconds = max(seconds, self._state.wait(self._takes(tokens)))
         return seconds
 
     def take(self, tokens: int) -> float:
         """0.0 when the call was let through and counted, else the seconds until one of that size fits."""
-        seconds = self.held_back
-        if seconds == 0.0 and (self._requests or self._tokens):
+        seconds = self.held_back if self._held_until else 0.0
+        if self._is_limited and seconds == 0.0:
             seconds = self._state.take(self._takes(tokens))
         return seconds
 

@@ -158,7 +158,8 @@ class Breaker:
         self._trial = self._good_trials = 0
 
     def _count(self, *, failed: bool) -> None:
-        slot = int(self._steady() // _SLOT_SECONDS)
+        steady = self._steady
+        slot = int(steady() // _SLOT_SECONDS)
         if slot != self._slot:
             self._forget(slot)
         self._tries[slot % _SLOTS] += 1

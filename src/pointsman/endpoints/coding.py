@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
 from collections.abc import Mapping
 
@@ -39,12 +40,15 @@ class _Compressed:
     def headers(self) -> Mapping[str, str]:
         return self._incoming.headers()
 
-    async def chunk(self) -> bytes | None:
+    def whole(self) -> bytes | None:
+        return None  # in one piece it could be of any size
+
+    async def chunk(self, until: float = math.inf) -> bytes | None:
         if self._coding not in _WINDOW_OF:
             raise BrokenReply(f"The upstream compressed its answer by {self._coding[:40]!r}, which nobody asked for.")
         while True:
             if not self._rest:
-                chunk = await self._incoming.chunk()
+                chunk = await self._incoming.chunk(until)
                 if chunk is None:
                     self._end()
                     return None

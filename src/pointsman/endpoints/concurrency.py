@@ -23,11 +23,13 @@ class Concurrency:
     it by one.
     """
 
-    __slots__ = ("limit", "in_flight", "_least", "_most", "_entered", "_cut_after", "_successes")
+    __slots__ = ("limit", "in_flight", "bound", "_least", "_most", "_entered", "_cut_after", "_successes")
 
     def __init__(self, start: int = 200, least: int = 1, most: int = 4096) -> None:
         self.limit = start
         self.in_flight = 0
+        self.bound = most
+        """What holds now: with so many in flight it is full."""
         self._least = least
         self._most = most
         self._entered = 0
@@ -37,7 +39,7 @@ class Concurrency:
 
     @property
     def is_full(self) -> bool:
-        return self.in_flight >= (self.limit if self._cut_after else self._most)
+        return self.in_flight >= self.bound
 
     def enter(self) -> int:
         """Takes a place. The limit is not checked here: `is_full` asks."""
@@ -45,6 +47,8 @@ class Concurrency:
         self._entered += 1
         if self.in_flight > self.limit:
             self.limit = self.in_flight
+            if self._cut_after:
+                self.bound = self.limit
         return self._entered
 
     def leave(self, ticket: int, outcome: Outcome) -> None:
@@ -54,7 +58,7 @@ class Concurrency:
         elif outcome == "refused" and ticket > self._cut_after:
             self._cut_after = self._entered
             self._successes = 0
-            self.limit = max(self._least, min(self.limit, int(CUT * self.in_flight)))
+            self.limit = self.bound = max(self._least, min(self.limit, int(CUT * self.in_flight)))
         self.in_flight -= 1
 
     def _succeeded(self) -> None:
@@ -62,3 +66,5 @@ class Concurrency:
         if self._successes >= self.limit:
             self._successes = 0
             self.limit = min(self._most, self.limit + 1)
+            if self._cut_after:
+                self.bound = self.limit

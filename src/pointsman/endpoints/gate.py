@@ -17,7 +17,6 @@ from ..core import (
     CallError,
     Clock,
     Ending,
-    KeyRejected,
     ModelGone,
     OutOfCredit,
     Overloaded,
@@ -87,13 +86,17 @@ class Gate:
 
     def closed(self, tokens: int) -> Closed | None:
         """A look, for a call of so many tokens: why it could not pass, or None. Nothing is taken."""
-        error = self._sickness() or self._crowd()
-        if error is None:
-            wait = max(self.learned.barred(), self.account.full(tokens))
-            error = self._limit(wait) if wait > 0.0 else None
-        if error is None:
+        sickness = self._sickness()
+        if sickness is not None:
+            return sickness
+        wait = max(self.learned.barred(), self.account.full(tokens))
+        if self.concurrency.is_full:
+            error = self._crowd()
+        elif wait > 0.0:
+            error = self._limit(wait)
+        else:
             return None
-        return Closed(error.message, error.retry_after, not isinstance(error, RateLimited | Overloaded))
+        return Closed(error.message, error.retry_after, is_health=False)
 
     @property
     def is_open(self) -> bool:
@@ -103,23 +106,18 @@ class Gate:
     @property
     def is_healthy(self) -> bool:
         """The breaker is closed or ready for a trial, the key works, the model is there."""
-        return self.breaker.admits() and not self.account.key_out and not self._gone
+        return self._sickness() is None
 
-    def enter(self, tokens: int, *, ignore_health: bool = False, hurry: float = 0.0) -> Pass:
-        """Lets a call of about so many tokens (read and written) through, or raises why not.
+    def enter(self, tokens: int, *, hurry: float = 0.0) -> Pass:
+        """Lets a call of about so many tokens (read and written) through, or raises why not: RateLimited for a limit or
+        a hold-back, Overloaded where too many are in flight. Both bear no upstream status, since nothing was sent, and
+        `retry_after`; nothing is taken when it raises.
 
-        RateLimited for a limit or a hold-back, Overloaded where too many are in flight; for health, which
-        `ignore_health` looks past: KeyRejected, OutOfCredit, ModelGone, and Unreachable where the breaker is open. All
-        bear no upstream status, since nothing was sent, and `retry_after`. Nothing is taken when it raises. `hurry`:
-        seconds within which a timeout is no fault of the endpoint.
+        Health is looked at where places are chosen (`closed`), not here: where all are out of order, or there is but
+        one, it is asked all the same. `hurry`: seconds within which a timeout is no fault of the endpoint.
         """
-        if not ignore_health:
-            sickness = self._sickness()
-            if sickness is not None:
-                raise sickness
-        crowd = self._crowd()
-        if crowd is not None:
-            raise crowd
+        if self.concurrency.in_flight >= self.concurrency.bound:
+            raise self._crowd()
         wait = self.learned.barred() or self.account.take(tokens)
         if wait > 0.0:
             raise self._limit(wait)
@@ -158,29 +156,24 @@ class Gate:
     def _gone(self) -> float:
         return max(0.0, self._gone_until - self._steady()) if self._gone_until else 0.0
 
-    def _sickness(self) -> AttemptError | None:
+    def _sickness(self) -> Closed | None:
         if not self.breaker.admits():
             reopens_at = self.breaker.reopens_at
             if reopens_at is None:
-                return Unreachable(f"{self.name} has failed and is being tried by another call.", retry_after=1.0)
+                return Closed(f"{self.name} has failed and is being tried by another call.", 1.0, is_health=True)
             seconds = max(0.0, reopens_at - self._steady())
-            return Unreachable(f"{self.name} has failed and is left alone for {_show(seconds)}.", retry_after=seconds)
-        if self._gone_until and self._gone:
-            told = (
-                f"{self.name} is gone: its provider does not know the model. It is asked again in {_show(self._gone)}."
-            )
-            return ModelGone(told, retry_after=self._gone)
-        seconds = self.account.key_out
-        if not seconds:
-            return None
-        is_empty = self.account.key_error == OutOfCredit.kind
-        what = "is out of credit" if is_empty else "has its key refused"
-        told = f"The account {self.account.name} {what}; it is tried again in {_show(seconds)}."
-        return (OutOfCredit if is_empty else KeyRejected)(told, retry_after=seconds)
+            told = f"{self.name} has failed and is left alone for {_show(seconds)}."
+            return Closed(told, seconds, is_health=True)
+        if seconds := self._gone:
+            told = f"{self.name} is gone: its provider does not know the model. It is asked again in {_show(seconds)}."
+            return Closed(told, seconds, is_health=True)
+        if seconds := self.account.key_out:
+            what = "is out of credit" if self.account.key_error == OutOfCredit.kind else "has its key refused"
+            told = f"The account {self.account.name} {what}; it is tried again in {_show(seconds)}."
+            return Closed(told, seconds, is_health=True)
+        return None
 
-    def _crowd(self) -> AttemptError | None:
-        if not self.concurrency.is_full:
-            return None
+    def _crowd(self) -> AttemptError:
         told = f"{self.name} has {self.concurrency.in_flight} calls in flight, as many as it takes at once."
         return Overloaded(told, retry_after=1.0)
 
@@ -226,14 +219,15 @@ class Pass:
         self._ticket = gate.breaker.begin()
         self._mark = gate.learned.sent(tokens)
         self._hurried_until = hurried_until
-        gate.load.began()
+        gate.load.in_flight += 1
         self._is_done = False
 
     def began(self, ttft: float | None, headers: Mapping[str, str]) -> None:
         """The reply has begun, or is whole."""
         gate = self._gate
         gate.account.key_worked()
-        gate.load.saw(ttft)
+        if ttft is not None:
+            gate.load.saw(ttft)
         if headers:
             left = remaining(headers, gate._clock.wall())
             if left is not None:
@@ -271,8 +265,8 @@ class Pass:
             gate.breaker.abandoned(self._ticket)
             self._leave("other")
         usage = ending.usage
-        if usage is not None:
-            gate.account.settle(self._tokens, usage.input_tokens + usage.output_tokens)
+        if usage is not None and gate.account.counts_tokens:
+            gate.account.settle(self._tokens, usage.all_tokens())
 
     def __del__(self) -> None:
         if not self._is_done:
@@ -286,17 +280,18 @@ class Pass:
         return gate.blame(error, self._ticket)
 
     def _leave(self, outcome: Outcome) -> None:
+        gate = self._gate
         self._is_done = True
-        self._gate.concurrency.leave(self._place, outcome)
-        self._gate.load.ended()
+        gate.concurrency.leave(self._place, outcome)
+        gate.load.in_flight -= 1
 
 
-def guarded(ask: Ask, gate: Gate, tokens: Callable[[Call], int], *, ignore_health: bool = False) -> Ask:
+def guarded(ask: Ask, gate: Gate, tokens: Callable[[Call], int]) -> Ask:
     """`ask` behind the gate. `tokens` tells how many a call will read and write, about."""
 
     async def attempt(call: Call) -> Reply:
         hurry = 0.0 if call.needs is NO_NEEDS and call.timeouts is NO_TIMEOUTS else _hurry(call)
-        passed = gate.enter(tokens(call), ignore_health=ignore_health, hurry=hurry)
+        passed = gate.enter(tokens(call), hurry=hurry)
         try:
             reply = await ask(call)
         except AttemptError as error:

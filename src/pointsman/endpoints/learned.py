@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec import Struct
-
 from ..dialects.limits import Remaining, Window
 
 LONGEST = 86400.0
 """Seconds for which a header may bar calls."""
 
 
-class Mark(Struct, frozen=True):
-    """What had been sent at one moment."""
-
-    requests: int
-    tokens: int
+Mark = tuple[int, int]
+"""The requests and the tokens that had been sent at one moment."""
 
 
 class Learned:
@@ -36,7 +31,7 @@ class Learned:
         """A call of so many tokens goes out; the mark is handed to `saw` with the headers of its answer."""
         self._requests += 1
         self._tokens += tokens
-        return Mark(self._requests, self._tokens)
+        return self._requests, self._tokens
 
     def saw(self, remaining: Remaining, mark: Mark) -> None:
         """The provider had not seen what was sent after `mark`."""
@@ -73,10 +68,10 @@ class _Seen:
         left = window.left + (now - self._at) * window.refill
         least = 1e-3
         if window.kind == "requests":
-            left -= requests - self._mark.requests
+            left -= requests - self._mark[0]
             least = 1.0
         elif window.kind == "tokens":
-            left -= tokens - self._mark.tokens
+            left -= tokens - self._mark[1]
         if left >= least:
             return 0.0
         return min((least - left) / window.refill, self.until - now) if window.refill else self.until - now

@@ -33,10 +33,8 @@ class Load:
     def began(self) -> None:
         self.in_flight += 1
 
-    def saw(self, ttft: float | None) -> None:
-        """A reply has begun; None for one that came whole, whose time says more of its length than of the endpoint."""
-        if ttft is None:
-            return
+    def saw(self, ttft: float) -> None:
+        """A stream has begun. The time of an answer that comes whole says more of its length than of the endpoint."""
         now = self._steady()
         if self._ttft is None or ttft >= self._ttft:
             self._ttft = ttft

@@ -75,7 +75,8 @@ def measured(ask: Ask, load: Load) -> Ask:
         def ended(ending: Ending) -> None:
             load.ended()
 
-        load.saw(reply.ttft)
+        if reply.ttft is not None:
+            load.saw(reply.ttft)
         reply.on_end(ended)
         return reply
 

@@ -5,6 +5,9 @@ Only there, since a call that is cancelled before the head of its reply has come
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -46,7 +49,9 @@ class ProxiedTransport:
         )
         self._client = builder.build()
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Incoming:
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: float = math.inf
+    ) -> Incoming:
         """Names are looked up by the proxy, so only an address that the URL itself states is judged here."""
         literal_address(_host(url))
         headers = {"accept-encoding": "identity", **headers}
@@ -60,7 +65,8 @@ class ProxiedTransport:
         # A limit above 0 would hold back a stream until so many bytes have come.
         request = builder.streamed_read_buffer_limit(0).build_streamed()
         try:
-            response = await request.__aenter__()
+            async with _within(until):
+                response = await request.__aenter__()
         except PyreqwestError as error:
             raise _attempt_error(error, url) from None
         return uncoded(_ReqwestIncoming(request, response, url))
@@ -85,15 +91,23 @@ class _ReqwestIncoming:
     def headers(self) -> Mapping[str, str]:
         return {name.lower(): value for name, value in self._response.headers.items()}
 
-    async def chunk(self) -> bytes | None:
+    def whole(self) -> bytes | None:
+        return None
+
+    async def chunk(self, until: float = math.inf) -> bytes | None:
         try:
-            chunk = await self._reader.read_chunk()
+            async with _within(until):
+                chunk = await self._reader.read_chunk()
         except PyreqwestError as error:
             raise _attempt_error(error, self._url) from None
         return None if chunk is None else bytes(chunk)
 
     async def close(self) -> None:
         await self._request.__aexit__(None, None, None)
+
+
+def _within(until: float) -> asyncio.Timeout:
+    return asyncio.timeout(None if until == math.inf else until - time.monotonic())
 
 
 def _host(url: str) -> str:

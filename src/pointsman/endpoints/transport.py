@@ -1,26 +1,36 @@
-"""The way to an upstream, as two small shapes: a Transport sends, what comes back is an Incoming."""
+"""The way to an upstream, as two small shapes: a Transport sends, what comes back is an Incoming.
+
+`until` is the moment, of time.monotonic, at which whoever waits has waited long enough: TimeoutError is raised then,
+a twentieth of a second late at most and never early. It's a moment and not a span, since one call has several awaits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
 
 class Incoming(Protocol):
-    """A response whose head has come. It must be closed."""
+    """A response whose head has come. It must be closed, by its one reader."""
 
     @property
     def status(self) -> int: ...
 
     def header(self, name: str) -> str:
-        """The first header of that name; '' where there is none."""
+        """The first header of that name, which is in lower case; '' where there is none."""
         ...
 
     def headers(self) -> Mapping[str, str]:
         """All headers, names in lower case."""
         ...
 
-    async def chunk(self) -> bytes | None:
+    def whole(self) -> bytes | None:
+        """The body, where nothing of it was read and all of it is there already: that closes the response. Else None,
+        and it is to be read by `chunk`."""
+        ...
+
+    def chunk(self, until: float = math.inf) -> Awaitable[bytes | None]:
         """The next bytes as they come, or None at the end. Raises an AttemptError when the connection fails."""
         ...
 
@@ -28,7 +38,9 @@ class Incoming(Protocol):
 
 
 class Transport(Protocol):
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Incoming:
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: float = math.inf
+    ) -> Incoming:
         """Returns when the head of the response is there. Raises an AttemptError."""
         ...
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
 from ..core import AttemptError, show_usd, to_usd
-from ..endpoints.deadline import Deadline
 from ..endpoints.transport import Transport
 from ..ledger import Alert
 
@@ -61,10 +61,10 @@ class Alerting:
         for again in range(TRIES):
             await asyncio.sleep(again)
             try:
-                with Deadline(PATIENCE):
-                    headers = {"content-type": "application/json"}
-                    incoming = await self._transport().send("POST", self._webhook, headers, body)
-                    await incoming.close()
+                headers = {"content-type": "application/json"}
+                until = time.monotonic() + PATIENCE
+                incoming = await self._transport().send("POST", self._webhook, headers, body, until)
+                await incoming.close()
             except (AttemptError, TimeoutError) as error:
                 why = str(error) or "no answer in time"
                 continue

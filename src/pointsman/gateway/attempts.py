@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
 from .. import __version__
 from ..catalog import Price, cost
@@ -21,16 +21,17 @@ from ..core import (
     Nanos,
     Reply,
     Served,
-    Trace,
     UpstreamTimeout,
     Usage,
 )
 from ..ledger import Body, Entry, Ledger
 from ..ledger.budgets import Hold
-from ..routing import Outcome, estimate_tokens
-from .readings import Readings
+from ..routing import estimate_tokens
+from .readings import Reading, Readings
 from .roster import Model
 from .spending import Spending
+
+MOST_UNTOLD = 256
 
 
 class Attempts:
@@ -43,84 +44,97 @@ class Attempts:
         *,
         clock: Clock,
         new_id: Callable[[], str],
-        learn: Callable[[Outcome], None],
         reference: Callable[[], Price | None],
         keep_features: bool,
     ) -> None:
         """`reference` gives the list price that stands for what a local model has none of."""
         self._ledger = ledger
         self._spending = spending
-        self._clock = clock
+        self._wall = clock.wall
+        self._steady = clock.steady
         self._new_id = new_id
-        self._learn = learn
         self._reference = reference
         self._keep_features = keep_features
         self._readings = Readings(clock.steady)
+        self._untold: list[Entry] = []
         self.observers: list[Callable[[Entry], None]] = []
         """Called with every entry once it is recorded."""
+        self.counters: list[Callable[[Sequence[Entry]], None]] = []
+        """Called by `tell` with all entries since the last time: to count many at once is cheaper."""
+
+    def tell(self) -> None:
+        """Tells the counters what they have not heard yet."""
+        entries, self._untold = self._untold, []
+        for count in self.counters if entries else ():
+            count(entries)
 
     def recorded(self, ask: Ask, model: Model) -> Ask:
         """`ask` with every attempt recorded: those that fail and those that are cancelled, too."""
         served = Served(model.name, model.endpoint, model.provider)
+        ledger, spending, readings, wall, steady = (
+            self._ledger,
+            self._spending,
+            self._readings,
+            self._wall,
+            self._steady,
+        )
 
         async def attempt(call: Call) -> Reply:
             # First, since nothing may be asked, and paid for, that could not be recorded.
-            self._ledger.start()
-            call, hold = await self._spending.reserve(call, model)
-            at, started = self._clock.wall(), self._clock.steady()
-            retry = call.tally.attempts
-            call.tally.attempts += 1
-            reading = self._readings.begin(call)
-
-            def ended(ending: Ending, by: Served = served) -> None:
-                trace = reading.trace if reading is not None else call.trace
-                self._record(call, trace, model, by, at, retry, ending, hold)
-
+            ledger.start()
+            hold: Hold | None = None
+            if spending.must_reserve(model):
+                call, hold = await spending.reserve(call, model)
+            tally = call.tally
+            begun = _Begun(call, model, wall(), tally.attempts, readings.begin(call), hold)
+            tally.attempts += 1
+            started = steady()
             try:
                 reply = await ask(call)
             except AttemptError as error:
                 error.endpoint = served.endpoint
-                ended(_failure(self._clock.steady() - started, error))
+                self._record(begun, served, _failure(steady() - started, error))
                 raise
             except asyncio.CancelledError:
-                ended(_failure(self._clock.steady() - started, None))
+                self._record(begun, served, _failure(steady() - started, None))
                 raise
             except CallError:
                 if hold is not None:
                     hold.release()  # nothing went out
                 raise
-            if self._ledger.keep_bodies:
+            if ledger.keep_bodies:
                 reply.keep_text()
-            reply.on_end(lambda ending: ended(ending, reply.served))
+            if reply.ending is not None:
+                self._record(begun, reply.served, reply.ending)
+            else:
+                reply.on_end(lambda ending: self._record(begun, reply.served, ending))
             return reply
 
         return attempt
 
-    def _record(
-        self,
-        call: Call,
-        trace: Trace,
-        model: Model,
-        served: Served,
-        at: float,
-        retry: int,
-        ending: Ending,
-        hold: Hold | None,
-    ) -> None:
+    def _record(self, begun: _Begun, served: Served, ending: Ending) -> None:
+        call, model, hold = begun.call, begun.model, begun.hold
+        trace = call.trace if begun.reading is None else begun.reading.trace
         usage = _counted(call, ending) if ending.begun else None
         price = model.quote.charged
         listed = self._reference() if model.deployment == "local" else model.quote.listed
-        paid = cost(usage, price) if usage else _cost_of_failure(ending, price)
-        # What was refused took no tokens; what broke off before it began may have taken any number.
-        tokens = usage.input_tokens + usage.output_tokens if usage else None if paid is None else 0
+        if usage is None:
+            paid, list_cost = _cost_of_failure(ending, price), None
+            # What was refused took no tokens; what broke off before it began may have taken any number.
+            tokens = None if paid is None else 0
+        else:
+            paid = cost(usage, price)
+            list_cost = paid if listed is price else cost(usage, listed)
+            tokens = usage.all_tokens()
         call.tally.add(paid, tokens)
-        attempt_id = self._new_id()
+        new_id, error, caller = self._new_id, ending.error, call.caller
+        attempt_id = new_id()
         if self._ledger.keep_bodies:
-            self._ledger.record_body(Body(attempt_id, at, call.body or msgspec.json.encode(call.chat), ending.text))
+            self._ledger.record_body(Body(attempt_id, begun.at, call.body or _written(call.chat), ending.text))
         entry = Entry(
             attempt_id=attempt_id,
             call_id=call.id,
-            at=at,
+            at=begun.at,
             model=served.model,
             endpoint=served.endpoint,
             provider=served.provider,
@@ -132,39 +146,54 @@ class Attempts:
             stream=call.stream,
             usage=usage,
             cost=paid,
-            list_cost=(paid if listed is price else cost(usage, listed)) if usage else None,
-            error=ending.error.kind if ending.error else "",
-            upstream_status=ending.error.upstream_status if ending.error else None,
-            retry=retry,
+            list_cost=list_cost,
+            error="" if error is None else error.kind,
+            upstream_status=None if error is None else error.upstream_status,
+            retry=begun.retry,
             run_id=trace.run_id,
             stage=trace.stage,
             task=trace.task,
             complexity=trace.complexity,
             strategy=trace.strategy,
             decision_id=trace.decision_id,
-            probability=trace.probability_of(served.model),
+            probability=trace.probability_of(served.model) if trace.candidates else None,
             policy=trace.policy,
             state_version=trace.state_version,
             features=trace.features if self._keep_features else b"",
             # A fallback's entry has the id of the same decision: what was weighed is kept once.
-            candidates=() if retry else trace.candidates,
-            key=call.caller.key,
-            user=call.caller.user,
-            session=call.caller.session,
-            tags=call.caller.tags,
+            candidates=() if begun.retry else trace.candidates,
+            key=caller.key,
+            user=caller.user,
+            session=caller.session,
+            tags=caller.tags,
             version=__version__,
             deployment=model.deployment,
-            holds=hold.purses if hold is not None else (),
-            held=hold.amount if hold is not None else None,
+            holds=() if hold is None else hold.purses,
+            held=None if hold is None else hold.amount,
         )
         self._ledger.record(entry)
         if hold is not None:
             hold.settle(paid)  # only now: until it is recorded, the money must stay where it is
         for observer in self.observers:
             observer(entry)
-        if ending.status != "cancelled" and not (ending.error and ending.error.blame == "caller"):
-            output = usage.output_tokens if usage else 0
-            self._learn(Outcome(served.model, ending.status == "ok", ending.seconds, ending.ttft, output))
+        self._untold.append(entry)
+        if len(self._untold) >= MOST_UNTOLD:
+            self.tell()
+
+
+class _Begun(Struct, frozen=True):
+    """An attempt that is under way."""
+
+    call: Call
+    model: Model
+    at: float
+    retry: int
+    """How many attempts the call had made before."""
+    reading: Reading | None
+    hold: Hold | None
+
+
+_written = msgspec.json.Encoder().encode
 
 
 def _failure(seconds: float, error: AttemptError | None) -> Ending:
@@ -174,13 +203,16 @@ def _failure(seconds: float, error: AttemptError | None) -> Ending:
 
 def _counted(call: Call, ending: Ending) -> Usage:
     """The provider's count; where the reply was cut off before it came, or bore none, ours, marked as estimated."""
+    usage = ending.usage
+    if usage is not None and ending.status == "ok":
+        return usage
     delivered = ending.chars // 4
-    if ending.usage is None:
+    if usage is None:
         asked = len(call.body) // 4 if call.body else estimate_tokens(call.chat)
         return Usage(input=asked, output=delivered, estimated=True)
-    if ending.status != "ok" and ending.usage.output_tokens < delivered:
-        return structs.replace(ending.usage, output=delivered - ending.usage.reasoning, estimated=True)
-    return ending.usage
+    if usage.output_tokens < delivered:
+        return structs.replace(usage, output=delivered - usage.reasoning, estimated=True)
+    return usage
 
 
 def _cost_of_failure(ending: Ending, price: Price | None) -> Nanos | None:

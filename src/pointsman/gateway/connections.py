@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..core import Ask, AttemptError, Clock, Served, Timeouts
 from ..dialects import DIALECTS
-from ..endpoints.deadline import Deadline
 from ..endpoints.http import DEFAULT_TIMEOUTS, HttpEndpoint
 from ..endpoints.http1 import Http1Transport
 from ..endpoints.local import LocalHost
@@ -72,9 +71,9 @@ class Connections:
         headers = {**(dialect.auth(provider.key) if provider.key else {}), **provider.spec.headers}
         url = provider.base_url.rstrip("/") + dialect.models_path
         try:
-            with Deadline(PROBE_SECONDS):
-                incoming = await self.transport(provider=provider).send("GET", url, headers, None)
-                await incoming.close()
+            until = self._clock.steady() + PROBE_SECONDS
+            incoming = await self.transport(provider=provider).send("GET", url, headers, None, until)
+            await incoming.close()
         except (AttemptError, TimeoutError):
             return False
         return incoming.status < 500

@@ -11,7 +11,7 @@ from random import Random
 
 from msgspec import Struct, structs
 
-from ..core import Ask, Call, Clock, Needs, NoCandidate, Priority, Reply, UnknownModel, from_usd
+from ..core import NO_NEEDS, Ask, Call, Clock, Needs, NoCandidate, Priority, Reply, UnknownModel, from_usd
 from ..endpoints.load import Load
 from ..endpoints.pool import Member, Pool, measured
 from ..routing import Candidate, Chain, Decision, Objective, RouteState, preset_chains
@@ -64,7 +64,9 @@ class Directory:
         self._clock = clock
         self._rng = rng
         self._new_id = new_id
-        self._asks: dict[tuple[str, bool], Ask] = {}
+        self._asks: dict[str, Ask] = {}
+        self._bound_asks: dict[str, Ask] = {}
+        """Of calls with hard needs."""
         self._choices: dict[str, Choice] = {}
         self._available: dict[str, tuple[float, list[Candidate]]] = {}
         self.modes = _modes(config)
@@ -75,13 +77,13 @@ class Directory:
 
         Whatever stands behind the name, needs are kept: a pool's members, or the one model, are then routed among.
         """
-        key = (name, needs.are_hard)
-        ask = self._asks.get(key)
+        asks = self._bound_asks if needs is not NO_NEEDS and needs.are_hard else self._asks
+        ask = asks.get(name)
         if ask is None:
             ask = self._make(name, needs)
-            if len(self._asks) >= MOST_NAMES:
-                self._asks.clear()
-            self._asks[key] = ask
+            if len(asks) >= MOST_NAMES:
+                asks.clear()
+            asks[name] = ask
         return ask
 
     def decide(self, call: Call) -> Decision:
@@ -114,8 +116,9 @@ class Directory:
         reason = model.unavailable if model.provider == LOCAL else self._roster.providers[model.provider].unavailable
         if reason:
             raise NoCandidate(f"{name} cannot serve:", {name: reason})
-        plan, last = [self._choice(model)], self._takeovers(named=True)
-        return single(lambda call: plan + last if call.tally.plans == 1 else plan, self._retries)
+        alone, last = [self._choice(model)], self._takeovers(named=True)
+        full = alone + last
+        return single(lambda call: full if call.tally.plans == 1 else alone, self._retries)
 
     def _pool(self, spec: PoolSpec) -> Ask:
         members = [self._member(member) for member in spec.members]

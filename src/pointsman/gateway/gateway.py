@@ -27,8 +27,11 @@ from ..core import (
     Ask,
     Call,
     Caller,
+    CallRejected,
     Chat,
     Clock,
+    ContentFiltered,
+    ContextTooLong,
     InvalidCall,
     LedgerError,
     Message,
@@ -63,6 +66,7 @@ from .tending import Tending
 
 MOST_OUTCOMES = 256
 TOTAL_SECONDS = 600.0
+FAULTS_OF_CALLERS = frozenset(error.kind for error in (CallRejected, ContextTooLong, ContentFiltered))
 REFERENCE_MODEL = "gpt-5.5"
 """By the list price of this model the ledger says what local and free answers would have cost."""
 
@@ -92,7 +96,7 @@ class Gateway:
         self.clock = clock
         self.ledger = Ledger.open(self.environment.home, keep_bodies=self.config.ledger.bodies)
         self._state: RouteState | None = None
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[Entry] = []
         self.prices = PriceBook(shipped_catalog().providers, cache=self.environment.home / "cache")
         self.roster = Roster(self.config, shipped_catalog(), self.prices, self.environment, local=self._local_contexts)
         self.configuration.check(self.roster)
@@ -107,13 +111,13 @@ class Gateway:
             self._spending,
             clock=clock,
             new_id=new_id,
-            learn=self._learn,
             reference=lambda: self.reference_price,
             keep_features=self.config.ledger.features,
         )
+        self._attempts.counters.append(self._learn)
         self.state = SharedState(self.environment.home / "state.sqlite", clock)
         self.gates = Gates(self.roster, self.state, clock)
-        self._tending = Tending(self.ledger, self.gates, self._connections.answers)
+        self._tending = Tending(self.ledger, self.gates, self._connections.answers, self._attempts.tell)
         self._directory = Directory(
             self.config,
             self.roster,
@@ -258,6 +262,15 @@ class Gateway:
         """Call `observer` with every entry, as it is recorded."""
         self._attempts.observers.append(observer)
 
+    def count(self, counter: Callable[[Sequence[Entry]], None]) -> None:
+        """Call `counter` with all entries since the last time: ten times a second while the gateway is open, and on
+        `tell`."""
+        self._attempts.counters.append(counter)
+
+    def tell(self) -> None:
+        """Tells those that `count` what they have not heard yet."""
+        self._attempts.tell()
+
     def listed(self) -> list[Listed]:
         """Every name that `model:` may take and that can serve now: modes first, then pools, then models."""
         return self._directory.listed()
@@ -272,22 +285,29 @@ class Gateway:
         return self.roster.find(REFERENCE_MODEL)
 
     def _guarded(self, model: Model) -> Ask:
-        """The endpoint of a model: what passes its gate is recorded. Health is looked at when places are chosen, not
-        again here: where all are out of order, or there is but one, it is asked all the same."""
+        """The endpoint of a model: what passes its gate is recorded."""
         recorded = self._attempts.recorded(self._connections.endpoint(model), model)
-        return guarded(recorded, self.gates.of(model), tokens_of, ignore_health=True)
+        return guarded(recorded, self.gates.of(model), tokens_of)
 
-    def _learn(self, outcome: Outcome) -> None:
+    def _learn(self, entries: Sequence[Entry]) -> None:
         """Kept until somebody asks for the state: most calls name their model, and nobody does."""
-        self._outcomes.append(outcome)
+        self._outcomes += entries
         if len(self._outcomes) >= MOST_OUTCOMES:
-            self._learnt()
+            self._learn_now()
 
-    def _learnt(self) -> RouteState:
+    def _learn_now(self) -> None:
         if self._state is None:
             self._state = _remembered(self.ledger)
-        if self._outcomes:
-            self._state, self._outcomes = learn(self._state, self._outcomes), []
+        outcomes = [outcome for entry in self._outcomes if (outcome := _outcome(entry)) is not None]
+        self._outcomes = []
+        if outcomes:
+            self._state = learn(self._state, outcomes)
+
+    def _learnt(self) -> RouteState:
+        self._attempts.tell()
+        if self._outcomes or self._state is None:
+            self._learn_now()
+        assert self._state is not None, "it was just learnt"
         return self._state
 
     def _local_contexts(self) -> Mapping[str, int]:
@@ -297,6 +317,14 @@ class Gateway:
 def new_id() -> str:
     """A UUIDv7 as 32 hexadecimal digits: unique, and in order of time."""
     return uuid_utils.uuid7().hex
+
+
+def _outcome(entry: Entry) -> Outcome | None:
+    """None for what says nothing of its model: its caller left, or was itself at fault."""
+    if entry.status == "cancelled" or entry.error in FAULTS_OF_CALLERS:
+        return None
+    output = 0 if entry.usage is None else entry.usage.output_tokens
+    return Outcome(entry.model, entry.status == "ok", entry.seconds, entry.ttft, output)
 
 
 def _remembered(ledger: Ledger) -> RouteState:

@@ -1,6 +1,6 @@
 """What the prompts are of calls that name their model: nobody needs it to serve them, but replay and reports will.
 
-A reading takes some 100 µs. So it is taken while the upstream works, a little after the call went out (its first
+A reading takes 100 to 300 µs. So it is taken while the upstream works, a little after the call went out (its first
 content must not wait for us), and of no more calls than leave the machine to the calls themselves: past that, entries
 bear no task, which says that nobody looked.
 """
@@ -14,7 +14,7 @@ from ..core import Call, InvalidCall, Trace
 from ..routing import read_prompt
 
 MOST_A_SECOND = 100
-"""At most about 1 % of a core."""
+"""At most 1 to 3 % of a core."""
 LATER = 0.003
 """Seconds. No model answers sooner."""
 
@@ -32,7 +32,8 @@ class Readings:
         too many are being taken."""
         if call.trace.decision_id or call.op != "chat":
             return None
-        second = int(self._steady())
+        steady = self._steady
+        second = int(steady())
         if second != self._second:
             self._second, self._taken = second, 0
         if self._taken >= MOST_A_SECOND:

@@ -55,7 +55,7 @@ class Hold:
         that was reserved; a cost past that is taken too. Only the first settle or release counts."""
         slices, self._slices = self._slices, ()
         amount = self.amount
-        spent = amount if cost is None else max(cost, 0)
+        spent = amount if cost is None else cost if cost > 0 else 0
         for piece in slices:
             piece.left += amount - spent
             piece.spent += spent
@@ -138,14 +138,18 @@ class Budgets:
             if piece.left < need:
                 slices = await self._gather(caller, need)
                 break
-        ticks, intents = self._ticks, self._intents
+        return self._take(slices, need)
+
+    def at_hand(self, caller: Caller, most: Nanos) -> Hold | None:
+        """As `reserve`, from what this process has leased already; None where that must be asked. Nearly all calls are
+        paid so."""
+        if self._per_request or most <= 0:
+            return None
+        slices = self._paying(caller)
         for piece in slices:
-            piece.left -= need
-            piece.held = held = piece.held + need
-            piece.used = ticks
-            intents.put(piece.place, held)
-        names = slices[0].names if len(slices) == 1 else tuple([piece.purse.name for piece in slices])
-        return Hold(names, Nanos(need), slices, intents)
+            if piece.left < most:
+                return None
+        return self._take(slices, most)
 
     async def tend(self) -> None:
         """Gives back what lies idle and tells alerts. It happens by itself, every second while there are slices."""
@@ -182,6 +186,16 @@ class Budgets:
             self._thread.submit(self._disconnect)
             self._thread.shutdown()
 
+    def _take(self, slices: Sequence[Slice], need: int) -> Hold:
+        ticks, put = self._ticks, self._intents.put
+        for piece in slices:
+            piece.left -= need
+            piece.held = held = piece.held + need
+            piece.used = ticks
+            put(piece.place, held)
+        names = slices[0].names if len(slices) == 1 else tuple([piece.purse.name for piece in slices])
+        return Hold(names, Nanos(need), slices, self._intents)
+
     def _check_call(self, caller: Caller, most: Nanos | None, spent_by_call: int) -> None:
         for rule in self.rules if most is None else self._per_request:
             if not bound_by(rule, caller):
@@ -192,7 +206,8 @@ class Budgets:
                 raise over_one_call(rule, most or 0, spent_by_call)
 
     def _paying(self, caller: Caller) -> list[Slice]:
-        now = self._wall()
+        wall = self._wall
+        now = wall()
         found: list[Slice] = []
         for bound in self._bound:
             for who in bound.whos(caller):

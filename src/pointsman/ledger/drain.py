@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ..core import LedgerError
 from .entries import Entry
-from .journal import Tail, journals_in, read_batch, seed_of
+from .journal import Tail, is_written, journals_in, read_batch, seed_of
 from .names import Names
 from .purses import process_of, reclaim, settle
 from .records import Batch
-from .rows import INSERT_BODY, body_row, entry_row, insert_entries, unpack_id
+from .rows import INSERT_BODY, body_row, insert_entries, unpack_id
 from .store import Store
 
 BATCH = 512
@@ -45,6 +45,7 @@ class Drainer:
         self._connection: sqlite3.Connection | None = None
         self._names: Names | None = None
         self._places: dict[str, int] = {}
+        self._patience = _PATIENCE
         self.damaged = 0
         """Stretches that could not be read. Their journals are kept in the directory 'damaged'."""
 
@@ -55,6 +56,7 @@ class Drainer:
         newer: list[Path] = []
         try:
             with self._store.explaining("written"):
+                self._wait_for_others(_PATIENCE)
                 for path in journals_in(self._directory):
                     tail = own if own is not None and own.path == path else None
                     stored += self._drain_file(path, living or tail is not None, tail, newer)
@@ -76,12 +78,10 @@ class Drainer:
         if connection is None or names is None or not tail:
             return 0
         try:
-            connection.execute("PRAGMA busy_timeout = 0")
+            self._wait_for_others(0.0)
             batch = self._store_batch(tail.path, lambda place: tail.take(place, limit))
         except (sqlite3.Error, *_UNSOUND):
             return 0
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
         return len(batch.records)
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class Drainer:
             dead = _lock(file)
             if not (dead or wanted) or (dead and not os.fstat(file).st_nlink):
                 return 0
-            stored, is_newer, damaged = self._read(file, path, tail)
+            stored, is_newer, damaged = self._read(file, path, tail, dead)
             self.damaged += damaged
             if is_newer:
                 newer.append(path)
@@ -110,11 +110,11 @@ class Drainer:
         finally:
             os.close(file)
 
-    def _read(self, file: int, path: Path, tail: Tail | None) -> tuple[int, bool, int]:
+    def _read(self, file: int, path: Path, tail: Tail | None, dead: bool) -> tuple[int, bool, int]:
         """(records stored, whether a newer pointsman wrote what comes next, damaged stretches)"""
         stored = damaged = 0
-        size = os.fstat(file).st_size  # what is written meanwhile has to wait, or a busy process's journal has no end
-        while self._places.get(path.name, 0) < size:
+        size = os.fstat(file).st_size  # room that is made meanwhile has to wait, or a busy process's journal has no end
+        while (place := self._places.get(path.name, 0)) < size and (dead or is_written(file, place)):
             if stored:
                 time.sleep(_BREATH)
             from_file = partial(self._from_file, file, path)
@@ -161,11 +161,18 @@ class Drainer:
     def _connected(self) -> tuple[sqlite3.Connection, Names]:
         if self._connection is None:
             self._connection = self._store.connect(patience=_PATIENCE)
+            self._patience = _PATIENCE
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `_checkpoint`
             self._forget_removed(self._connection)
         if self._names is None:
             self._names = Names(self._connection)
         return self._connection, self._names
+
+    def _wait_for_others(self, seconds: float) -> None:
+        """From now on, where another process is writing."""
+        if self._connection is not None and seconds != self._patience:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+            self._patience = seconds
 
     def _forget_removed(self, connection: sqlite3.Connection) -> None:
         for (name,) in connection.execute("SELECT name FROM journals").fetchall():
@@ -197,20 +204,23 @@ class Drainer:
 
 def _store(connection: sqlite3.Connection, names: Names, batch: Batch, process: str) -> None:
     entries = [record for record in batch.records if isinstance(record, Entry)]
-    paid = [entry for entry in entries if entry.holds]
-    last = connection.execute("SELECT max(number) FROM entries").fetchone()[0] if paid else None
-    stored = insert_entries(connection, [entry_row(entry, names) for entry in entries])
+    stored = insert_entries(connection, entries, names)
     if len(entries) < len(batch.records):
         bodies = [body_row(record) for record in batch.records if not isinstance(record, Entry)]
         connection.executemany(INSERT_BODY, bodies)
-    if paid and stored < len(entries):  # what was stored before was settled then
-        new = {
-            unpack_id(row[0])
-            for row in connection.execute("SELECT attempt_id FROM entries WHERE number > ?", (last or 0,))
-        }
-        first = {entry.attempt_id: entry for entry in reversed(paid)}
-        paid = [entry for entry in first.values() if entry.attempt_id in new]
+    paid = [entry for entry in entries if entry.holds]
+    if paid and stored < len(entries):
+        paid = _newest(connection, paid, stored)
     settle(connection, process, paid)
+
+
+def _newest(connection: sqlite3.Connection, entries: list[Entry], stored: int) -> list[Entry]:
+    """Those of `entries` that are among the `stored` last ones, each attempt once: the others were settled when they
+    were stored."""
+    rows = connection.execute("SELECT attempt_id FROM entries ORDER BY number DESC LIMIT ?", (stored,))
+    new = {unpack_id(attempt_id) for (attempt_id,) in rows}
+    first = {entry.attempt_id: entry for entry in reversed(entries)}
+    return [entry for entry in first.values() if entry.attempt_id in new]
 
 
 _NOTHING = Batch((), 0)

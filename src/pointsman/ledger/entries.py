@@ -14,7 +14,7 @@ MAX_FEATURES = 256
 """Bytes that the feature vector of one entry may have."""
 
 
-class Entry(Struct, frozen=True, array_like=True, kw_only=True):
+class Entry(Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One attempt: one try at one endpoint. Text that does not apply is '', a number that nobody knows is None.
 
     It holds no prompt and no answer. On disk a field is known by its place: new ones go to the end, with a default.

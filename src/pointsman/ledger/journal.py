@@ -1,18 +1,24 @@
-"""The journal: a file of this process's own, to which each record is appended by one write before its reply ends.
+"""The journal: a file of this process's own, mapped into its memory; a record is stored there before its reply ends.
 
-It survives the death of the process at any moment, though not the loss of power. The process holds a lock (flock) on
-its journal for as long as it lives, so a journal whose lock can be had belongs to nobody any more.
+A store takes no system call, and survives the death of the process at any moment, though not the loss of power. Room is
+made ahead, by writing zeros: so a full disk is an error while the file grows, and no signal that ends the process at a
+store. The journal of a process that lives, or was killed, ends in zeros; one that was closed ends with its last record.
+
+The process holds a lock (flock) on its journal for as long as it lives, so a journal whose lock can be had belongs to
+nobody any more.
 """
 
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 from zlib import crc32
 
 from ..core import LedgerError
@@ -21,6 +27,9 @@ from .records import Batch, frame, parse
 
 SUFFIX = ".journal"
 ROTATE_AT = 8 * 1024 * 1024
+_FIRST_ROOM = 64 * 1024
+_LARGEST_STEP = 256 * 1024
+"""A file doubles until it grows by so much at once: a call waits for it, about a microsecond for each 4 KiB."""
 _READ_SIZE = 1024 * 1024
 _AT_HAND = 4096
 
@@ -59,7 +68,7 @@ class Tail:
 
 
 class Journal:
-    """Appends records to `directory/STEM-NNNNNN.journal`, and goes on to a new file once one has `rotate_at` bytes.
+    """Appends records to `directory/STEM-NNNNNN.journal`, and goes on to a new file before one has `rotate_at` bytes.
 
     `stem` must be new for each process, with a random part: it seeds the checksums. Safe to use from several threads.
     """
@@ -70,19 +79,24 @@ class Journal:
         self._rotate_at = rotate_at
         self._lock = threading.Lock()
         self._number = 0
-        self._size = 0
-        self._ragged = False
-        """A failed write left a piece at the end that could not be cut off."""
+        self._tail: Tail
+        self._seed: int
+        self._file: int
+        self._map: mmap.mmap
+        self._size: int
+        """Bytes that are recorded in the file."""
+        self._until: int
+        """A record that ends past here needs more room, or a new file. -1 once the journal is closed."""
         try:
             for made in (directory.parent, directory):
                 made.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._tail, self._file = self._create()
-            self._seed = seed_of(self.path)
+            self._begin(*self._create())
         except OSError as error:
             raise LedgerError(
                 f"No journal could be made in {directory}: {error.strerror}. Calls are not served unrecorded: make it "
                 "writable, or let POINTSMAN_HOME name a directory that is."
             ) from error
+        _living.add(self)
 
     @property
     def path(self) -> Path:
@@ -97,56 +111,108 @@ class Journal:
     def append(self, record: Entry | Body) -> None:
         """When this returns, the record is in the file. Raises LedgerError when it is not; earlier ones stay whole."""
         with self._lock:
-            if self._file < 0:
-                raise LedgerError(f"The journal {self.path} is closed: nothing can be recorded.")
-            if self._size >= self._rotate_at or self._ragged:
-                self._rotate()
             data = frame(record, self._seed)
-            try:
-                written = os.write(self._file, data)
-            except OSError as error:
-                self._cut_off()
-                raise self._refusal(error.strerror) from error
-            if written < len(data):
-                self._cut_off()
-                raise self._refusal(f"only {written} of {len(data)} bytes were taken (is the disk full?)")
-            start, self._size = self._size, self._size + written
-            if isinstance(record, Entry) and not self._ragged:
-                self._tail.add(start, self._size, record)
+            end = self._size + len(data)
+            if end > self._until:
+                self._make_room(len(data))
+                data = frame(record, self._seed)  # another file has another seed
+                end = self._size + len(data)
+            start, self._size = self._size, end  # first: what a reader may have found whole is never written over
+            self._map[start:end] = data
+            if type(record) is Entry:
+                self._tail.add(start, end, record)
 
     def close(self) -> None:
         """Lets go of the file. It stays until it has been drained."""
         with self._lock:
-            if self._file >= 0:
-                os.close(self._file)
-                self._file = -1
+            if self._until >= 0:
+                self._until = -1
+                _let_go(self._file, self._map, self._size)
 
-    def _create(self) -> tuple[Tail, int]:
-        while True:
-            self._number += 1
-            path = self._directory / f"{self._stem}-{self._number:06d}{SUFFIX}"
-            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file).st_nlink:
-                return Tail(path), file
-            os.close(file)  # a drainer came between the two lines above, and took it for a dead one
+    def renew(self) -> None:
+        """For a process that was forked: it goes on in a file of its own."""
+        self._lock = threading.Lock()  # a thread that was not forked may hold the other one
+        if self._until >= 0:
+            self._until = -1
+            self._map.close()
+            os.close(self._file)
+            self._stem = f"{self._stem}-{os.getpid()}"
+            with suppress(OSError):
+                self._begin(*self._create())
+
+    def _make_room(self, size: int) -> None:
+        if self._until < 0:
+            raise LedgerError(f"The journal {self.path} is closed: nothing can be recorded.")
+        if self._size and self._size + size > self._rotate_at:
+            self._rotate()
+        end, room = self._size + size, len(self._map)
+        if end > room:
+            try:
+                grown = _with_room(self._file, max(end, room + min(room, _LARGEST_STEP)))
+            except OSError as error:
+                raise self._refusal(error.strerror) from error
+            old, self._map = self._map, grown
+            old.close()
+            room = len(grown)
+        if end > room:
+            raise self._refusal(f"{end - room} bytes of it were not taken (is the disk full?)")
+        self._until = min(room, max(end, self._rotate_at))
 
     def _rotate(self) -> None:
         """A failure leaves the old file in use: a long journal is better than none."""
         with suppress(OSError):
-            tail, file = self._create()
-            os.close(self._file)
-            self._tail, self._file, self._size, self._ragged = tail, file, 0, False
-            self._seed = seed_of(tail.path)
+            old = self._file, self._map, self._size
+            self._begin(*self._create())
+            _let_go(*old)
 
-    def _cut_off(self) -> None:
-        try:
-            os.ftruncate(self._file, self._size)
-        except OSError:
-            self._ragged = True
+    def _create(self) -> tuple[Path, int, mmap.mmap]:
+        while True:
+            self._number += 1
+            path = self._directory / f"{self._stem}-{self._number:06d}{SUFFIX}"
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.fstat(file).st_nlink:
+                    return path, file, _with_room(file, _FIRST_ROOM)
+            except OSError:
+                path.unlink(missing_ok=True)
+                os.close(file)
+                raise
+            os.close(file)  # a drainer came between the two lines above, and took it for a dead one
+
+    def _begin(self, path: Path, file: int, room: mmap.mmap) -> None:
+        self._tail, self._seed = Tail(path), seed_of(path)
+        self._file, self._map, self._size, self._until = file, room, 0, min(len(room), self._rotate_at)
 
     def _refusal(self, reason: str | None) -> LedgerError:
         return LedgerError(f"The attempt could not be recorded in {self.path}: {reason}. Free some space there.")
+
+
+def _with_room(file: int, size: int) -> mmap.mmap:
+    """The whole file with `size` bytes, or as many as the disk takes: zeros, and never a hole."""
+    missing = size - os.fstat(file).st_size
+    if missing > 0:
+        os.write(file, bytes(missing))
+    return mmap.mmap(file, 0)
+
+
+def _let_go(file: int, mapped: mmap.mmap, size: int) -> None:
+    mapped.close()  # it holds the lock too
+    with suppress(OSError):  # zeros at the end do no harm
+        os.ftruncate(file, size)
+    os.close(file)
+
+
+_living: WeakSet[Journal] = WeakSet()
+
+
+def _renew() -> None:
+    """Parent and child would write over each other's records."""
+    for journal in _living:
+        journal.renew()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 def seed_of(path: Path) -> int:
@@ -159,12 +225,19 @@ def journals_in(directory: Path) -> list[Path]:
     return sorted(directory.glob("*" + SUFFIX))
 
 
+def is_written(file: int, offset: int) -> bool:
+    """Whether a living process has begun a record at that place of its journal. A dead one's may go on after zeros."""
+    return os.pread(file, 1, offset) not in (b"", b"\0")
+
+
 def read_batch(file: int, seed: int, offset: int, limit: int) -> Batch:
     """Up to `limit` records of an open journal from `offset` on; the batch's `end` counts from there."""
     size = _READ_SIZE
     while True:
         buffer = os.pread(file, size, offset)
         batch = parse(buffer, seed, limit=limit, at_end=len(buffer) < size)
+        if batch.damaged and os.pread(file, batch.end, offset) != buffer[: batch.end]:
+            continue  # no damage: it was being written as it was read, and what follows it was whole when that was read
         if batch.records or batch.end or not batch.needed:
             return batch
         size = max(batch.needed, 2 * size)

@@ -7,27 +7,25 @@ Words and lists that callers make up (users, tags) lie in `names`; what was aske
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from hashlib import blake2b
-from operator import attrgetter
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from ..core import Weighed
-from .entries import Entry
 
-_OF_ENTRY = (
+CONTEXT: Final = (
     *("model", "endpoint", "provider", "dialect", "op", "stream", "status", "error", "upstream_status", "retry"),
-    *("stage", "task", "complexity", "strategy", "policy", "version", "deployment"),
+    *("stage", "task", "complexity", "strategy", "policy", "version", "deployment", "tier", "estimated"),
 )
-CONTEXT: Final = (*_OF_ENTRY, "tier", "estimated")
 """The columns of a context. None is NULL: '' stands for a word that does not apply, 0 for a number."""
 
-_LARGEST = 2**53
+_Key = TypeVar("_Key")
+
+LARGEST: Final = 2**53
 """Sums of a thousand numbers up to this one still fit SQLite's integers; no true count or price comes near it."""
 
-_of_entry = attrgetter(*_OF_ENTRY)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_rejected = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode
 
@@ -37,7 +35,7 @@ _ADD_CONTEXT = f"INSERT INTO contexts ({', '.join(CONTEXT)}) VALUES ({', '.join(
 
 def whole(number: int | None) -> int | None:
     """A number that is absurd (past 2^53) becomes unknown."""
-    return int(number) if number is not None and -_LARGEST <= number <= _LARGEST else None
+    return int(number) if number is not None and -LARGEST <= number <= LARGEST else None
 
 
 class Names:
@@ -50,34 +48,32 @@ class Names:
         self._connection = connection
         self._forget()
 
-    def context(self, entry: Entry) -> int:
-        """The number of what `entry` shares with others."""
-        usage = entry.usage
-        shared = (_of_entry(entry), usage.service_tier, usage.estimated) if usage else (_of_entry(entry), "", False)
-        found = self._contexts.get(shared)
-        if found is None:
-            words, tier, estimated = shared
-            values = [whole(value) or 0 if value is None or isinstance(value, int) else value for value in words]
-            found = self._contexts[shared] = self._known(_FIND_CONTEXT, _ADD_CONTEXT, (*values, tier, int(estimated)))
-        return found
+    def contexts(self, columns: Sequence[Sequence[str | int | None]]) -> list[int]:
+        """The numbers of what each of some entries shares with others: one for each row of these columns, which are
+        those of CONTEXT, and not empty. Most of them bear the same word in all rows."""
+        shared = [column[0] for column in columns]
+        places = [place for place, column in enumerate(columns) if column.count(column[0]) < len(column)]
+        if not places:
+            return [self._contexts[tuple(shared)]] * len(columns[0])
+        rows = list(zip(*(columns[place] for place in places), strict=True))
+        numbers = {}
+        for row in dict.fromkeys(rows):
+            for place, value in zip(places, row, strict=True):
+                shared[place] = value
+            numbers[row] = self._contexts[tuple(shared)]
+        return [numbers[row] for row in rows]
 
     def number(self, text: str) -> int:
         """The number of a word; 0 for ''."""
-        if not text:
-            return 0
-        found = self._numbers.get(text)
-        if found is None:
-            found = self._numbers[text] = self._known(_FIND_NAME, _ADD_NAME, (text,))
-        return found
+        return self._numbers[text]
 
-    def array(self, texts: tuple[str, ...]) -> int:
-        """The number of the JSON array of `texts`; 0 for an empty one."""
-        if not texts:
-            return 0
-        found = self._arrays.get(texts)
-        if found is None:
-            found = self._arrays[texts] = self.number(msgspec.json.encode(texts).decode())
-        return found
+    def numbers(self, texts: Iterable[str]) -> list[int]:
+        """The numbers of words; 0 for ''."""
+        return list(map(self._numbers.__getitem__, texts))
+
+    def arrays(self, lists: Iterable[tuple[str, ...]]) -> list[int]:
+        """The numbers of the JSON arrays of texts; 0 for an empty one."""
+        return list(map(self._arrays.__getitem__, lists))
 
     def text(self, number: int | None) -> str:
         if not number:
@@ -116,12 +112,22 @@ class Names:
             self._forget()
 
     def _forget(self) -> None:
-        self._contexts: dict[tuple[tuple[str | int | None, ...], str, bool], int] = {}
-        self._numbers: dict[str, int] = {}
-        self._arrays: dict[tuple[str, ...], int] = {}
+        self._contexts: _Numbers[tuple[str | int | None, ...]] = _Numbers(self._context)
+        self._numbers: _Numbers[str] = _Numbers(self._number, {"": 0})
+        self._arrays: _Numbers[tuple[str, ...]] = _Numbers(self._array, {(): 0})
         self._texts: dict[int, str] = {}
         self._rejections: dict[bytes, int] = {}
         self._listed: dict[int, tuple[tuple[str, str], ...]] = {}
+
+    def _context(self, shared: tuple[str | int | None, ...]) -> int:
+        values = [whole(value) or 0 if value is None or isinstance(value, int) else value for value in shared]
+        return self._known(_FIND_CONTEXT, _ADD_CONTEXT, tuple(values))
+
+    def _number(self, text: str) -> int:
+        return self._known(_FIND_NAME, _ADD_NAME, (text,))
+
+    def _array(self, texts: tuple[str, ...]) -> int:
+        return self.number(msgspec.json.encode(texts).decode())
 
     def _known(self, find: str, add: str, key: tuple[object, ...], values: tuple[object, ...] = ()) -> int:
         """The id of the row with that key; where there is none yet, of a new one with these values."""
@@ -130,6 +136,18 @@ class Names:
             self._connection.execute(add, values or key)
             row = self._connection.execute(find, key).fetchone()
         return int(row[0])
+
+
+class _Numbers(dict[_Key, int]):
+    """Key → its number, looked up when it is first asked for."""
+
+    def __init__(self, look_up: Callable[[_Key], int], known: dict[_Key, int] | None = None) -> None:
+        super().__init__(known or {})
+        self._look_up = look_up
+
+    def __missing__(self, key: _Key) -> int:
+        found = self[key] = self._look_up(key)
+        return found
 
 
 _FIND_NAME = "SELECT id FROM names WHERE text = ?"

@@ -79,14 +79,16 @@ def trade(
 
 def settle(connection: sqlite3.Connection, process: str, entries: Iterable[Entry]) -> None:
     """Moves what `entries` cost from the leases of their process to what is spent. In the caller's transaction."""
-    sums: dict[str, int] = {}
+    of_entries: dict[tuple[str, ...], int] = {}
     for entry in entries:
-        amount = settled_amount(entry)
-        for name in entry.holds:
+        of_entries[entry.holds] = of_entries.get(entry.holds, 0) + settled_amount(entry)
+    sums: dict[str, int] = {}
+    for names, amount in of_entries.items():
+        for name in names:
             sums[name] = sums.get(name, 0) + amount
-    for name, amount in sums.items():
-        connection.execute(_SPEND, (name, amount))
-        connection.execute(_LESSEN, (amount, name, process))
+    if sums:
+        connection.executemany(_SPEND, sums.items())
+        connection.executemany(_LESSEN, [(amount, name, process) for name, amount in sums.items()])
 
 
 def reclaim(connection: sqlite3.Connection, directory: Path) -> None:

@@ -23,10 +23,11 @@ MAX_PAYLOAD = 64 * 1024 * 1024
 
 _FRONT = struct.Struct("<2sBBII")
 _CHECK = struct.Struct("<I")
+_pack_front, _pack_check = _FRONT.pack, _CHECK.pack
 HEADER_SIZE = _FRONT.size + _CHECK.size
 
 _ENTRY, _BODY = 1, 2
-_encoder = msgspec.msgpack.Encoder()
+_encode = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _decode_body = msgspec.msgpack.Decoder(Body).decode
 
@@ -34,14 +35,14 @@ _decode_body = msgspec.msgpack.Decoder(Body).decode
 def frame(record: Entry | Body, seed: int) -> bytes:
     """The bytes of one record. Raises LedgerError for a body that is past 64 MiB."""
     try:
-        payload = _encoder.encode(record)
+        payload = _encode(record)
     except (UnicodeEncodeError, OverflowError):
-        payload = _encoder.encode(_storable(record))
+        payload = _encode(_storable(record))
     if len(payload) > MAX_PAYLOAD:
         raise LedgerError(f"A record of {len(payload):,} bytes is too large: the journal takes {MAX_PAYLOAD:,}.")
-    kind = _ENTRY if isinstance(record, Entry) else _BODY
-    front = _FRONT.pack(MAGIC, kind, VERSION, len(payload), crc32(payload, seed))
-    return front + _CHECK.pack(crc32(front, seed)) + payload
+    kind = _ENTRY if type(record) is Entry else _BODY
+    front = _pack_front(MAGIC, kind, VERSION, len(payload), crc32(payload, seed))
+    return front + _pack_check(crc32(front, seed)) + payload
 
 
 class Batch(Struct, frozen=True):
@@ -60,8 +61,8 @@ class Batch(Struct, frozen=True):
 def parse(buffer: bytes, seed: int, *, limit: int, at_end: bool) -> Batch:
     """Up to `limit` whole records. `at_end`: the buffer reaches the end of the file.
 
-    A torn tail is left where it is: it may be a record that is being written. Damage is skipped only when a whole
-    record follows it.
+    A torn tail is left where it is: it may be a record that is being written, or zeros where none is yet. Damage is
+    skipped only when a whole record follows it.
     """
     records: list[Entry | Body] = []
     position = damaged = 0

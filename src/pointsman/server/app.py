@@ -29,8 +29,8 @@ from ..ledger import Key, parse_since
 from ..routing import estimate_tokens
 from .admission import Admission
 from .door import ModelDoor, stopping
-from .exchange import Exchange, Header
-from .http import JSON, failure, json_body, refuse, stated_key, success
+from .exchange import Exchange, Header, lines
+from .http import JSON_LINES, failure, json_body, refuse, stated_key, success
 from .idempotency import Once
 from .listing import Listing
 from .metrics import Metrics
@@ -77,7 +77,7 @@ class Application:
         self._admission = _admission(gateway)
         self._listing = Listing(gateway)
         self._files = {path: _console_file(name) for path, (name, _) in CONSOLE_FILES.items()}
-        gateway.observe(self._metrics.attempted)
+        gateway.count(self._metrics.attempted)
         self._is_draining = False
         guarded = self._guarded
         self._handlers: dict[tuple[str, str], Handler] = {
@@ -106,7 +106,8 @@ class Application:
     def __call__(self, exchange: Exchange) -> Handling:
         """Answers at once, or gives back what answers."""
         try:
-            return (self._handlers.get((exchange.method, exchange.path)) or self._find(exchange))(exchange)
+            head = exchange.head
+            return (self._handlers.get((head.method, head.path)) or self._find(exchange))(exchange)
         except PointsmanError as error:
             _refuse(exchange, error)
             return None
@@ -162,7 +163,7 @@ class Application:
             door,
             self._gateway,
             once=self._once,
-            authorise=lambda exchange: self._authorise(exchange, "call"),
+            authorise=self._authorise,
             admission=self._admission,
             metrics=self._metrics,
             new_id=new_id,
@@ -170,19 +171,22 @@ class Application:
             max_body=self._max_body,
         )
 
-    def _authorise(self, exchange: Exchange, scope: str) -> Key:
-        """The key of a exchange. Raises Unauthenticated without a good one, Forbidden without the right, and for a page
-        of another origin."""
-        self._origins.check(exchange)
-        stated = stated_key(exchange)
+    def _authorise(self, exchange: Exchange, scope: str = "call") -> Key:
+        """The key of an exchange. Raises Unauthenticated without a good one, Forbidden without the right, and for a
+        page of another origin."""
+        head = exchange.head
+        stated = head.stated_key
+        if stated is None:
+            self._origins.check(exchange)
+            stated = head.stated_key = stated_key(exchange)
+        if self._own_key and stated and hmac.compare_digest(stated.encode(), self._own_key):
+            self._gateway.meet(CONFIGURED_KEY)
+            return CONFIGURED_KEY
         if not stated:
             raise Unauthenticated(
                 "This needs a key, in the header `x-api-key` or in `Authorization`. "
                 "`pointsman keys create NAME` makes one."
             )
-        if self._own_key and hmac.compare_digest(stated.encode(), self._own_key):
-            self._gateway.meet(CONFIGURED_KEY)
-            return CONFIGURED_KEY
         key = self._keys.verify(stated)
         if key is None:
             raise Unauthenticated("This key is not known, or was revoked or has expired. See `pointsman keys list`.")
@@ -194,7 +198,7 @@ class Application:
     async def _models(self, exchange: Exchange) -> None:
         self._authorise(exchange, "call")
         listing = self._listing.anthropic() if _dialect(exchange) == "anthropic" else self._listing.openai()
-        exchange.respond(200, (JSON,), await listing)
+        exchange.respond(200, JSON_LINES, await listing)
 
     async def _model(self, exchange: Exchange) -> None:
         self._authorise(exchange, "call")
@@ -202,16 +206,16 @@ class Application:
         found = await self._listing.one(_dialect(exchange), name)
         if found is None:
             raise UnknownModel(name[:100])
-        exchange.respond(200, (JSON,), found)
+        exchange.respond(200, JSON_LINES, found)
 
     async def _count(self, exchange: Exchange) -> None:
         """Counts here: nothing is sent on, and nothing is recorded."""
         self._authorise(exchange, "call")
         chat = read_to_count(await json_body(exchange, self._max_body))
-        exchange.respond(200, (JSON,), b'{"input_tokens":%d}' % estimate_tokens(chat))
+        exchange.respond(200, JSON_LINES, b'{"input_tokens":%d}' % estimate_tokens(chat))
 
     def _health(self, exchange: Exchange) -> None:
-        exchange.respond(200, (JSON,), b'{"status":"ok"}')
+        exchange.respond(200, JSON_LINES, b'{"status":"ok"}')
 
     def _ready(self, exchange: Exchange) -> None:
         if self._is_draining:
@@ -222,19 +226,20 @@ class Application:
         # Limits are then kept by each process for itself: worth knowing, and no reason not to serve.
         degraded = self._gateway.state.problem
         told = {"status": "ready"} if degraded is None else {"status": "ready", "degraded": degraded}
-        exchange.respond(200, (JSON,), msgspec.json.encode(told))
+        exchange.respond(200, JSON_LINES, msgspec.json.encode(told))
 
     def _prometheus(self, exchange: Exchange) -> None:
         self._authorise(exchange, "read")
         ready = self._gateway.ledger.problem is None
+        self._gateway.tell()
         body = self._metrics.render(ready=ready, in_flight=self._admission.in_flight)
-        exchange.respond(200, ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),), body)
+        exchange.respond(200, lines((b"content-type", b"text/plain; version=0.0.4; charset=utf-8")), body)
 
     async def _decisions(self, exchange: Exchange) -> None:
         self._authorise(exchange, "read")
         count = min(int(_parameter(exchange, "limit", "50")), MOST_DECISIONS)
         entries = await asyncio.to_thread(self._gateway.ledger.queries.recent, max(count, 1))
-        exchange.respond(200, (JSON,), success([decision_view(entry) for entry in entries]))
+        exchange.respond(200, JSON_LINES, success([decision_view(entry) for entry in entries]))
 
     async def _costs(self, exchange: Exchange) -> None:
         self._authorise(exchange, "read")
@@ -242,27 +247,27 @@ class Application:
         by = _parameter(exchange, "by", "model")
         ask = self._gateway.ledger.queries.cost
         rows = await asyncio.to_thread(ask, by, since=since)  # type: ignore[arg-type]  # it refuses other words
-        exchange.respond(200, (JSON,), success([cost_view(row) for row in rows]))
+        exchange.respond(200, JSON_LINES, success([cost_view(row) for row in rows]))
 
     async def _performance(self, exchange: Exchange) -> None:
         self._authorise(exchange, "read")
         since = parse_since(_parameter(exchange, "since", "30d"), self._gateway.clock.wall())
         rows = await asyncio.to_thread(self._gateway.ledger.queries.performance, since=since)
-        exchange.respond(200, (JSON,), success([performance_view(row) for row in rows]))
+        exchange.respond(200, JSON_LINES, success([performance_view(row) for row in rows]))
 
     def _endpoints(self, exchange: Exchange) -> None:
         self._authorise(exchange, "read")
-        exchange.respond(200, (JSON,), success([endpoint_view(gate) for gate in self._gateway.gates.everyone()]))
+        exchange.respond(200, JSON_LINES, success([endpoint_view(gate) for gate in self._gateway.gates.everyone()]))
 
     async def _budgets(self, exchange: Exchange) -> None:
         self._authorise(exchange, "read")
         found = await asyncio.to_thread(self._gateway.budgets.status)
-        exchange.respond(200, (JSON,), success([budget_view(status) for status in found]))
+        exchange.respond(200, JSON_LINES, success([budget_view(status) for status in found]))
 
     def _page(self, exchange: Exchange) -> None:
         self._origins.check(exchange)
         _, kind = CONSOLE_FILES[exchange.path]
-        exchange.respond(200, ((b"content-type", kind), *PAGE_HEADERS[1:]), self._files[exchange.path])
+        exchange.respond(200, lines((b"content-type", kind), *PAGE_HEADERS[1:]), self._files[exchange.path])
 
 
 class UnknownPath(CallError):

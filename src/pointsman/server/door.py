@@ -6,7 +6,9 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
+
+from msgspec import Struct
 
 from ..core import (
     NO_NEEDS,
@@ -17,6 +19,7 @@ from ..core import (
     Busy,
     Call,
     Caller,
+    Delta,
     InvalidCall,
     KeyRejected,
     Nanos,
@@ -28,16 +31,16 @@ from ..core import (
     from_usd,
     to_usd,
 )
-from ..dialects import Door, Peek, StreamEncoder
+from ..dialects import Door, StreamEncoder
 from ..gateway import ANSWER_TOKENS
 from ..ledger import Key
 from .admission import Admission
-from .exchange import ClientGone, Exchange, Header
-from .http import JSON, json_body, refuse
+from .exchange import ClientGone, Exchange, lines
+from .http import JSON_LINES, check_kind, refuse
 from .idempotency import Once
 from .metrics import Metrics
 
-EVENT_STREAM: tuple[Header, ...] = (
+EVENT_STREAM = lines(
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
@@ -74,6 +77,8 @@ class ModelDoor:
     ) -> None:
         self._dialect = dialect
         self._door = door
+        self._peek = door.peek
+        self._decode_call = door.decode_call
         self._ask = ask
         self._once = once
         self._authorise = authorise
@@ -84,9 +89,10 @@ class ModelDoor:
         self._max_body = max_body
 
     def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
-        call_id = self._new_id()
+        new_id, authorise = self._new_id, self._authorise
+        call_id = new_id()
         try:
-            key = self._authorise(exchange)
+            key = authorise(exchange)
         except PointsmanError as error:
             self._refuse(error, call_id, exchange)
             return None
@@ -94,15 +100,34 @@ class ModelDoor:
 
     async def _answer(self, call_id: str, exchange: Exchange, key: Key) -> None:
         try:
-            body = await json_body(exchange, self._max_body)
-            peek = self._door.peek(body)
-            call = self._call(call_id, exchange, key, body, peek)
+            terms = exchange.head.terms
+            if type(terms) is not Terms:
+                terms = exchange.head.terms = Terms.of(exchange)
+            body = exchange.at_hand(self._max_body)
+            if body is None:
+                body = await exchange.body(self._max_body)
+            peek = self._peek(body)
+            call = Call(
+                id=call_id,
+                model=peek.model,
+                dialect=self._dialect,
+                body=body,
+                decode=self._decode_call,
+                stream=peek.stream,
+                wants_usage=peek.wants_usage,
+                max_tokens=peek.max_tokens,
+                needs=terms.needs,
+                timeouts=terms.timeouts,
+                caller=Caller(key.id, key.user or peek.user[:MAX_HEADER_TEXT], terms.session, terms.tags),
+                task=terms.task,
+            )
             admitted = self._admission.enter(key, (len(body) >> 2) + (peek.max_tokens or ANSWER_TOKENS), call.model)
             try:
+                ask = self._once.under(terms.once) if terms.once else self._ask
                 if call.stream:
-                    await self._stream(call, exchange)
+                    await self._stream(ask, call, exchange)
                 else:
-                    await self._whole(call, exchange)
+                    await self._whole(ask, call, exchange)
             finally:
                 admitted.settle(None if call.tally.uncounted else call.tally.tokens)
         except PointsmanError as error:
@@ -115,59 +140,41 @@ class ModelDoor:
                 raise
             self._refuse(stopping(), call_id, exchange)
 
-    def _call(self, call_id: str, exchange: Exchange, key: Key, body: bytes, peek: Peek) -> Call:
-        return Call(
-            id=call_id,
-            model=peek.model,
-            dialect=self._dialect,
-            body=body,
-            decode=self._door.decode_call,
-            stream=peek.stream,
-            wants_usage=peek.wants_usage,
-            max_tokens=peek.max_tokens,
-            needs=_needs(exchange),
-            timeouts=_timeouts(exchange),
-            caller=Caller(
-                key=key.id,
-                user=key.user or peek.user[:MAX_HEADER_TEXT],
-                session=_text(exchange, b"x-session-id"),
-                tags=tuple(tag.strip() for tag in _text(exchange, b"x-pointsman-tags").split(",") if tag.strip()),
-            ),
-            task=_text(exchange, b"x-pointsman-task"),
-        )
-
-    async def _whole(self, call: Call, exchange: Exchange) -> None:
-        async with await self._asked(exchange)(call) as reply:
-            answer = await reply.read()
+    async def _whole(self, ask: Ask, call: Call, exchange: Exchange) -> None:
+        reply = await ask(call)
+        answer = reply.answer
+        if answer is None:
+            async with reply:
+                answer = await reply.read()
         if answer.raw and reply.dialect == self._dialect:
             body = answer.raw
         else:
-            model, created = reply.served.model, int(self._wall())
-            body = self._door.encode_answer(answer, id=call.id, model=model, created=created)
+            wall = self._wall
+            body = self._door.encode_answer(answer, id=call.id, model=reply.served.model, created=int(wall()))
         cost = call.tally.total
-        cost_header = (b"x-pointsman-cost-usd", b"unknown" if cost is None else to_usd(cost).encode())
-        exchange.respond(200, [JSON, *_about(call, reply), cost_header], body)
+        told = b"unknown" if cost is None else to_usd(cost).encode()
+        headers = b"%b%bx-pointsman-cost-usd: %b\r\n" % (JSON_LINES, _about(call, reply), told)
+        exchange.respond(200, headers, body)
         self._metrics.answered(self._dialect, 200)
 
-    async def _stream(self, call: Call, exchange: Exchange) -> None:
-        exchange.quiet = lambda: self._sign_of_life(call, exchange)
+    async def _stream(self, ask: Ask, call: Call, exchange: Exchange) -> None:
+        exchange.listen(lambda: self._sign_of_life(call, exchange))
         encoder: StreamEncoder | None = None
         status = 200
         try:
-            async with await self._asked(exchange)(call) as reply:
+            async with await ask(call) as reply:
                 encoder = self._encoder(call, reply.served.model, passing=reply.dialect == self._dialect)
                 if not exchange.is_begun:
-                    exchange.start(200, [*EVENT_STREAM, *_about(call, reply)])
-                async for delta in reply:
-                    if isinstance(delta, Broken):
-                        last, status = encoder.broken(delta.error), delta.error.status
-                        break
-                    if data := encoder.feed(delta):
-                        exchange.write(data)
-                        if exchange.is_held:
-                            await exchange.drained()
-                else:
-                    last = _closing(call) + encoder.finish()
+                    exchange.start(200, EVENT_STREAM + _about(call, reply))
+                feed, write = encoder.feed, exchange.write
+                last = b""
+                while batch := await reply.batch():
+                    data = b"".join([feed(item) for item in batch if isinstance(item, Delta)])
+                    if data and write(data):
+                        await exchange.drained()
+                    if isinstance(end := batch[-1], Broken):
+                        last, status = encoder.broken(end.error), end.error.status
+                last = last or _closing(call) + encoder.finish()
         except (PointsmanError, asyncio.CancelledError) as error:
             # One of ours after the beginning: the ledger could not take the entry, or nobody could answer after all.
             fault = error if isinstance(error, PointsmanError) else stopping()
@@ -178,10 +185,6 @@ class ModelDoor:
         exchange.end(last)
         self._metrics.answered(self._dialect, status)
 
-    def _asked(self, exchange: Exchange) -> Ask:
-        name = exchange.header(b"idempotency-key")
-        return self._once.under(name) if name else self._ask
-
     def _encoder(self, call: Call, model: str, *, passing: bool) -> StreamEncoder:
         created = int(self._wall())
         return self._door.encoder(
@@ -191,7 +194,7 @@ class ModelDoor:
     def _sign_of_life(self, call: Call, exchange: Exchange) -> None:
         """Nothing was sent for a while: what stands between us and the client may take the connection for dead."""
         if not exchange.is_begun:
-            exchange.start(200, [*EVENT_STREAM, (b"x-pointsman-call", _ascii(call.id))])
+            exchange.start(200, EVENT_STREAM + b"x-pointsman-call: %b\r\n" % _ascii(call.id))
         exchange.write(SIGNS_OF_LIFE.get(self._dialect, SIGN_OF_LIFE))
 
     def _refuse(self, error: PointsmanError, call_id: str, exchange: Exchange) -> None:
@@ -201,6 +204,32 @@ class ModelDoor:
             headers.append((b"x-pointsman-endpoint", _ascii(error.endpoint)))
             error.message = _placed(error)
         refuse(exchange, error, self._door.encode_error(error), headers)
+
+
+class Terms(Struct, frozen=True, gc=False):
+    """What the head of a request says of a call."""
+
+    needs: Needs
+    timeouts: Timeouts
+    session: str
+    tags: tuple[str, ...]
+    task: str
+    once: str
+    """The name under which it is to be asked only once; '' for none."""
+
+    @classmethod
+    def of(cls, exchange: Exchange) -> Self:
+        """Raises InvalidCall for what cannot be read."""
+        check_kind(exchange)
+        tags = _text(exchange, b"x-pointsman-tags").split(",")
+        return cls(
+            needs=_needs(exchange),
+            timeouts=_timeouts(exchange),
+            session=_text(exchange, b"x-session-id"),
+            tags=tuple(tag.strip() for tag in tags if tag.strip()),
+            task=_text(exchange, b"x-pointsman-task"),
+            once=exchange.header(b"idempotency-key"),
+        )
 
 
 def _needs(exchange: Exchange) -> Needs:
@@ -291,16 +320,15 @@ def _placed(error: AttemptError) -> str:
     return message
 
 
-def _about(call: Call, reply: Reply) -> list[Header]:
-    """Who served, and why."""
-    headers = [
-        (b"x-pointsman-call", call.id.encode()),
-        (b"x-pointsman-model", _ascii(reply.served.model)),
-        (b"x-pointsman-endpoint", _ascii(reply.served.endpoint)),
-    ]
-    if reply.decision_id:
-        headers.append((b"x-pointsman-decision", _ascii(reply.decision_id)))
-    return headers
+def _about(call: Call, reply: Reply) -> bytes:
+    """Who served, and why: as headers."""
+    told = b"x-pointsman-call: %b\r\n%b" % (call.id.encode(), _who(reply.served.model, reply.served.endpoint))
+    return told + b"x-pointsman-decision: %b\r\n" % _ascii(reply.decision_id) if reply.decision_id else told
+
+
+@lru_cache(1024)
+def _who(model: str, endpoint: str) -> bytes:
+    return lines((b"x-pointsman-model", _ascii(model)), (b"x-pointsman-endpoint", _ascii(endpoint)))
 
 
 def _closing(call: Call) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import unquote
@@ -13,8 +13,6 @@ from ..core import CallError, CallTooLarge
 BODILESS = frozenset((204, 304))
 STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-MOST_GATHERED = 64 * 1024
-"""Bytes that are gathered before they are sent."""
 UNASKED = 512 * 1024
 """Bytes of a body that are kept before anybody has asked for it."""
 
@@ -57,45 +55,71 @@ class Line(Protocol):
     def finished(self, exchange: Exchange, *, keeps: bool) -> None: ...
 
 
+class Head:
+    """What the head of a request says. A client sends the same with every call, all but the length of its body: so a
+    connection knows it again, and whoever answers keeps with it what it has made of it."""
+
+    __slots__ = ("method", "path", "query", "headers", "keeps", "knows_chunks", "expects", "stated_key", "terms")
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        headers: dict[bytes, bytes],
+        *,
+        keeps: bool = True,
+        knows_chunks: bool = True,
+        expects: bool = False,
+    ) -> None:
+        path, _, query = target.partition(b"?")
+        self.method = method
+        self.path = path.decode("latin-1") if b"%" not in path else unquote(path.decode("latin-1"))
+        self.query = query.decode("latin-1")
+        self.headers = headers
+        """Names in lower case; of a header that comes twice the last counts. The length of the body is none of them."""
+        self.keeps = keeps
+        """The connection lives on after the answer."""
+        self.knows_chunks = knows_chunks
+        self.expects = expects
+        """The client waits for a word before it sends its body."""
+        self.stated_key: str | None = None
+        """Once it was read, of a client that may ask at all."""
+        self.terms: object = None
+        """What a door has read of it."""
+
+
 class Exchange:
     """One request and its answer. The task that answers is cancelled when the client leaves (then `is_gone`), and when
     the server cannot wait any longer (then `is_stopped`)."""
 
     __slots__ = (
-        "method",
-        "path",
-        "query",
-        "headers",
+        "head",
         "quiet",
-        "touched",
+        "has_spoken",
+        "silent_since",
         "is_begun",
         "is_done",
         "is_stopped",
         "is_whole",
         "_connection",
         "_keeps",
-        "_chunked",
-        "_expects",
+        "_length",
         "_body",
         "_size",
         "_limit",
         "_fault",
         "_waiter",
         "_top",
-        "_pieces",
-        "_unsent",
     )
 
-    def __init__(self, connection: Line, method: str, target: bytes, headers: dict[bytes, bytes]) -> None:
-        path, _, query = target.partition(b"?")
-        self.method = method
-        self.path = path.decode("latin-1") if b"%" not in path else unquote(path.decode("latin-1"))
-        self.query = query.decode("latin-1")
-        self.headers = headers
-        """Names in lower case; of a header that comes twice the last counts."""
+    def __init__(self, connection: Line, head: Head, length: int | None = None) -> None:
+        """`length`: of the body, where it is known before it has come."""
+        self.head = head
         self.quiet: Callable[[], None] | None = None
         """Called when nothing was sent for some seconds."""
-        self.touched = connection.now()
+        self.has_spoken = False
+        """Something was sent since this was last set back: by whoever counts the seconds."""
+        self.silent_since = 0.0
         self.is_begun = False
         """The head of the answer was sent."""
         self.is_done = False
@@ -103,43 +127,56 @@ class Exchange:
         self.is_whole = False
         """The request was read to its end."""
         self._connection = connection
-        self._keeps = True
-        self._chunked = True
-        self._expects = False
+        self._keeps = head.keeps
+        self._length = length
         self._body: bytes | bytearray = b""
         self._size = 0
         self._limit = UNASKED
         self._fault: CallError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._top = b""
-        """The head, until it is sent."""
-        self._pieces: list[bytes] = []
-        self._unsent = 0
+        """The head of the answer, until it is sent."""
+
+    @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def path(self) -> str:
+        return self.head.path
+
+    @property
+    def query(self) -> str:
+        return self.head.query
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return self.head.headers
 
     @property
     def is_gone(self) -> bool:
         """The client has left."""
         return self._connection.is_lost
 
-    @property
-    def is_held(self) -> bool:
-        """The client does not read as fast as we write: whoever writes more waits for `drained` first."""
-        return self._connection.is_held
-
     def header(self, name: bytes) -> str:
-        value = self.headers.get(name)
+        value = self.head.headers.get(name)
         return "" if value is None else value.decode("latin-1")
+
+    def at_hand(self, limit: int) -> bytes | None:
+        """The body, where it is here already; None where `body` must be asked for it."""
+        if self.is_whole and self._size <= limit and self._size <= UNASKED and self._fault is None:
+            return bytes(self._body)
+        return None
 
     async def body(self, limit: int) -> bytes:
         """Raises CallTooLarge past `limit` bytes (for a declared length before any is read), InvalidCall for broken
         framing, SlowBody, ClientGone."""
-        declared = self.headers.get(b"content-length")
-        if declared is not None and int(declared) > limit:
-            raise CallTooLarge(f"The body has {int(declared):,} bytes; at most {limit:,} are taken.")
+        if self._length is not None and self._length > limit:
+            raise CallTooLarge(f"The body has {self._length:,} bytes; at most {limit:,} are taken.")
         if self._size > self._limit:
             raise CallTooLarge("The body came before anybody asked for it.")
         self._limit = limit
-        if self._expects and not self.is_whole:
+        if self.head.expects and not self.is_whole:
             self._connection.send(CONTINUE)
         while not self.is_whole and self._size <= limit and self._fault is None:
             if self.is_gone:
@@ -152,39 +189,40 @@ class Exchange:
             raise CallTooLarge(f"The body is larger than {limit:,} bytes.")
         return bytes(self._body)
 
-    def respond(self, status: int, headers: Iterable[Header], body: bytes) -> None:
-        """A whole answer, in one write."""
+    def respond(self, status: int, headers: bytes, body: bytes) -> None:
+        """A whole answer, in one write. `headers`: as `lines` writes them."""
         length = b"" if status in BODILESS else b"content-length: %d\r\n" % len(body)
-        head = self._head(status, headers, length)
-        self._connection.send(head if self.method == "HEAD" or not length else head + body)
+        top = self._head(status, headers, length)
+        self._connection.send(top if self.head.method == "HEAD" or not length else top + body)
         self._finish()
 
-    def start(self, status: int, headers: Iterable[Header]) -> None:
+    def start(self, status: int, headers: bytes) -> None:
         """The head of an answer whose body follows in pieces."""
-        head = self._head(status, headers, b"transfer-encoding: chunked\r\n" if self._chunked else b"")
+        self.has_spoken = True
+        top = self._head(status, headers, b"transfer-encoding: chunked\r\n" if self.head.knows_chunks else b"")
         self._connection.soon(self._flush)
-        self._top = head
+        self._top = top
 
-    def write(self, data: bytes) -> None:
-        """A piece of the body. What is written in one turn of the loop goes out at once: each write that is spared is a
-        system call, and a packet."""
-        self.touched = self._connection.now()
-        if not self._pieces and not self._top:
-            self._connection.soon(self._flush)
-        self._pieces.append(data)
-        self._unsent += len(data)
-        if self._unsent > MOST_GATHERED:
-            self._flush()
+    def listen(self, quiet: Callable[[], None]) -> None:
+        """`quiet` is called each time that nothing was sent for some seconds."""
+        self.silent_since = self._connection.now()
+        self.quiet = quiet
+
+    def write(self, data: bytes) -> bool:
+        """A piece of the body, sent at once: each is a system call and a packet, so what is there together is written
+        together. True: wait for `drained` before more."""
+        self.has_spoken = True
+        self._send(data, b"")
+        return self._connection.is_held
 
     async def drained(self) -> None:
-        """Returns when there is room for more."""
-        while self.is_held and not self.is_gone:
+        """Returns when there is room for more: the client does not read as fast as we write."""
+        while self._connection.is_held and not self.is_gone:
             await self._connection.room()
 
     def end(self, data: bytes = b"") -> None:
         """The last piece, and the end of the body."""
-        self._pieces.append(data)
-        self._flush(b"0\r\n\r\n" if self._chunked else b"")
+        self._send(data, b"0\r\n\r\n" if self.head.knows_chunks else b"")
         self._finish()
 
     def abort(self) -> None:
@@ -192,10 +230,9 @@ class Exchange:
         self.is_done = True
         self._connection.abort()
 
-    def expect(self, *, keeps: bool, chunked: bool, body: bool) -> None:
-        """What the request's head says of its answer: whether the connection lives on, whether the client knows chunks,
-        whether it waits for a word before it sends its body."""
-        self._keeps, self._chunked, self._expects = keeps, chunked, body
+    def receive(self, body: bytes) -> None:
+        """All of the body, at once."""
+        self._body, self._size, self.is_whole = body, len(body), True
 
     def feed(self, data: bytes) -> None:
         self._size += len(data)
@@ -219,34 +256,43 @@ class Exchange:
         self._fault = fault
         self._wake()
 
-    def _flush(self, last: bytes = b"") -> None:
-        data = b"".join(self._pieces)
-        if self.method == "HEAD":
+    def _send(self, data: bytes, last: bytes) -> None:
+        head = self.head
+        if head.method == "HEAD":
             data = last = b""
-        elif self._chunked and data:
+        if data and head.knows_chunks:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        top, self._top, self._unsent = self._top, b"", 0
-        self._pieces.clear()
-        if out := top + data + last:
-            self._connection.send(out)
+        if self._top or last:
+            data, self._top = self._top + data + last, b""
+        if data:
+            self._connection.send(data)
+
+    def _flush(self) -> None:
+        """The head goes out also where nothing follows it soon."""
+        if self._top:
+            self._send(b"", b"")
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _head(self, status: int, headers: Iterable[Header], framing: bytes) -> bytes:
-        self._keeps = self._keeps and self._connection.may_go_on(self)
+    def _head(self, status: int, headers: bytes, framing: bytes) -> bytes:
+        connection = self._connection
+        if self._keeps and not connection.may_go_on(self):
+            self._keeps = False
         closing = b"" if self._keeps else b"connection: close\r\n"
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        head = b"".join((STATUS_LINES[status], *lines, framing, self._connection.date(), closing, b"\r\n"))
-        breaks = len(lines) + 3 + (framing != b"") + (closing != b"")
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\x00" in head:
-            raise ValueError("A header of an answer holds a line break.")
         self.is_begun = True
-        self.touched = self._connection.now()
-        return head
+        return b"%b%b%b%b%b\r\n" % (STATUS_LINES[status], headers, framing, connection.date(), closing)
 
     def _finish(self) -> None:
         self.is_done = True
         self.quiet = None
         self._connection.finished(self, keeps=self._keeps)
+
+
+def lines(*headers: Header) -> bytes:
+    """Headers as they are sent. Raises ValueError for one that would end its line."""
+    written = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if written.count(b"\n") != len(headers) or written.count(b"\r") != len(headers) or b"\x00" in written:
+        raise ValueError("A header of an answer holds a line break.")
+    return written

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 import msgspec
 
 from ..core import InvalidCall, KeyRejected, ModelGone, PointsmanError
-from .exchange import Exchange, Header
+from .exchange import Exchange, Header, lines
 
 JSON: Header = (b"content-type", b"application/json")
+JSON_LINES = lines(JSON)
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -24,9 +25,19 @@ def stated_key(exchange: Exchange) -> str:
 
 async def json_body(exchange: Exchange, limit: int) -> bytes:
     """As `Exchange.body`; InvalidCall for what is not declared as JSON, too."""
-    if exchange.headers.get(b"content-type") != b"application/json":
-        _check_kind(exchange)
+    check_kind(exchange)
     return await exchange.body(limit)
+
+
+def check_kind(exchange: Exchange) -> None:
+    """Raises InvalidCall for a body that is not declared as JSON."""
+    kind = exchange.header(b"content-type").split(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        return
+    # What `curl -d` states, and what no page can send so: a browser tells the origin of each POST.
+    if kind in ("", FORM) and b"origin" not in exchange.headers and b"sec-fetch-site" not in exchange.headers:
+        return
+    raise InvalidCall(f"The content type must be application/json; it is {kind or 'not given'}.")
 
 
 def refuse(exchange: Exchange, error: PointsmanError, body: bytes, headers: Iterable[Header] = ()) -> None:
@@ -38,7 +49,7 @@ def refuse(exchange: Exchange, error: PointsmanError, body: bytes, headers: Iter
     if isinstance(error, KeyRejected | ModelGone):
         # OpenAI's and Anthropic's clients would try twice more, as after every 502. Somebody must act first.
         told.append((b"x-should-retry", b"false"))
-    exchange.respond(error.status, told, body)
+    exchange.respond(error.status, lines(*told), body)
 
 
 def success(data: object) -> bytes:
@@ -49,13 +60,3 @@ def success(data: object) -> bytes:
 def failure(error: PointsmanError) -> bytes:
     """The body of an error of our own API."""
     return msgspec.json.encode({"success": False, "error": {"type": error.kind, "message": error.message}})
-
-
-def _check_kind(exchange: Exchange) -> None:
-    kind = exchange.header(b"content-type").split(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
-        return
-    # What `curl -d` states, and what no page can send so: a browser tells the origin of each POST.
-    if kind in ("", FORM) and b"origin" not in exchange.headers and b"sec-fetch-site" not in exchange.headers:
-        return
-    raise InvalidCall(f"The content type must be application/json; it is {kind or 'not given'}.")

@@ -20,7 +20,9 @@ import httptools
 import msgspec
 
 from ..core import InvalidCall
-from .exchange import STATUS_LINES, ClientGone, Exchange, SlowBody
+from .exchange import STATUS_LINES, Exchange, Head, SlowBody, lines
+from .familiar import Familiar
+from .runner import Runner
 from .times import Times
 
 log = logging.getLogger("pointsman.server")
@@ -34,6 +36,9 @@ MOST_AHEAD = 64
 """Requests in one packet, at most."""
 MAX_UNSENT = 64 * 1024
 """Bytes that wait for a slow reader; past it the upstream is held back."""
+
+MOST_STRANGERS = 8
+"""Heads of one connection that were unlike the one before; past it none is kept any more."""
 
 MAX_LINGER = 64 * 1024 * 1024
 """Bytes of a body that nobody wants."""
@@ -90,13 +95,16 @@ class Connection(asyncio.Protocol):
         "_ahead",
         "_is_paused",
         "_current",
-        "_task",
+        "_runner",
+        "_running",
         "_room",
         "_refusal",
         "_reads",
         "_is_leaving",
         "_is_advancing",
         "_to_discard",
+        "_familiar",
+        "_strangers",
     )
 
     def __init__(self, site: Site) -> None:
@@ -119,7 +127,9 @@ class Connection(asyncio.Protocol):
         self._ahead = bytearray()
         self._is_paused = False
         self._current: Exchange | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._runner: Runner | None = None
+        self._running: Runner | None = None
+        """What answers the current exchange, unless that was answered at once."""
         self._room: asyncio.Future[None] | None = None
         self._refusal: tuple[int, str] | None = None
         """What is said once all requests before it are answered."""
@@ -128,6 +138,9 @@ class Connection(asyncio.Protocol):
         self._is_leaving = False
         self._is_advancing = False
         self._to_discard = MAX_LINGER
+        self._familiar: Familiar | None = None
+        self._strangers = 0
+        """Heads that were no more like the one before."""
 
     def now(self) -> float:
         return self._site.loop.time()
@@ -164,21 +177,24 @@ class Connection(asyncio.Protocol):
 
     def stop(self) -> None:
         """Ends the answer that is under way: its task is cancelled, and says so to the client."""
-        if self._current is not None and self._task is not None:
+        if self._current is not None and self._running is not None:
             self._current.is_stopped = True
-            self._task.cancel()
+            self._running.cancel()
 
     def finished(self, exchange: Exchange, *, keeps: bool) -> None:
         """An answer was sent to its end."""
         if self._current is not exchange:
             return
-        self._current = self._task = None
+        self._current = self._running = None
         if not exchange.is_whole:
             self._linger()
         elif not keeps or self._site.is_draining:
             self._close()
-        elif not self._is_advancing:
-            self._advance()
+        elif self._parsed or self._ahead or self._refusal is not None or not self._reads:
+            if not self._is_advancing:
+                self._advance()
+        else:
+            self._deadline = self.now() + (self._site.times.head if self._in_head else self._site.times.idle)
 
     def tick(self, now: float) -> None:
         exchange = self._current
@@ -188,8 +204,11 @@ class Connection(asyncio.Protocol):
             self._listen_for(exchange, exchange.quiet, now)
 
     def _listen_for(self, exchange: Exchange, quiet: Callable[[], None], now: float) -> None:
-        if now - exchange.touched >= self._site.times.quiet:
-            exchange.touched = now
+        if exchange.has_spoken:
+            exchange.has_spoken = False
+            exchange.silent_since = now
+        elif now - exchange.silent_since >= self._site.times.quiet:
+            exchange.silent_since = now
             quiet()
 
     # What the transport tells.
@@ -200,6 +219,14 @@ class Connection(asyncio.Protocol):
         self._site.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        familiar = self._familiar
+        if familiar is not None and self._current is None and not self._in_head and self._reads:
+            body = familiar.body(data)
+            if body is not None:
+                exchange = Exchange(self, familiar.head)
+                exchange.receive(body)
+                self._begin(exchange)
+                return
         if not self._reads:
             self._throw_away(len(data))
             return
@@ -210,7 +237,10 @@ class Connection(asyncio.Protocol):
                 self._is_paused = True
                 self._transport.pause_reading()
             return
+        is_first = not self._in_head and self._receiving is None
         self._feed(data)
+        if is_first and self._strangers < MOST_STRANGERS:
+            self._learn(data)
         if self._current is None:
             self._advance()
 
@@ -223,8 +253,8 @@ class Connection(asyncio.Protocol):
         self._parser = None  # it holds on to this connection
         self._parsed.clear()
         self._wake_writer()
-        if self._task is not None:
-            self._task.cancel()
+        if self._runner is not None:
+            self._runner.cancel()
 
     def pause_writing(self) -> None:
         self.is_held = True
@@ -276,9 +306,16 @@ class Connection(asyncio.Protocol):
         if len(self._parsed) >= MOST_AHEAD:
             self._refuse(400, f"More than {MOST_AHEAD} requests came at once.")
         name = parser.get_method()
-        exchange = Exchange(self, METHODS.get(name) or name.decode("latin-1"), self._url, headers)
-        expects = is_new and headers.get(b"expect", b"").lower() == b"100-continue"
-        exchange.expect(keeps=is_new and parser.should_keep_alive(), chunked=is_new, body=expects)
+        length = headers.pop(b"content-length", None)
+        head = Head(
+            METHODS.get(name) or name.decode("latin-1"),
+            self._url,
+            headers,
+            keeps=is_new and parser.should_keep_alive(),
+            knows_chunks=is_new,
+            expects=is_new and headers.get(b"expect", b"").lower() == b"100-continue",
+        )
+        exchange = Exchange(self, head, None if length is None else int(length))
         self._parsed.append(exchange)
         self._receiving = exchange
 
@@ -310,6 +347,15 @@ class Connection(asyncio.Protocol):
             self._head_size += len(data)
             if self._head_size > MAX_HEAD and self._reads:
                 self._reads, self._refusal = False, (431, f"The head is larger than {MAX_HEAD:,} bytes.")
+
+    def _learn(self, data: bytes) -> None:
+        """One request came, whole and at once: the next is likely to have the same head."""
+        if len(self._parsed) != 1 or not self._parsed[0].is_whole or not self._reads:
+            return
+        head = self._parsed[0].head
+        if head.method == "POST" and head.keeps and not head.expects and b"transfer-encoding" not in head.headers:
+            self._familiar = Familiar.of(data, head)
+            self._strangers += 1
 
     def _broken(self, reason: str) -> None:
         """What comes is no HTTP any more."""
@@ -363,21 +409,11 @@ class Connection(asyncio.Protocol):
             self._crashed(exchange)
             return
         if handling is not None:
-            self._task = self._site.loop.create_task(self._run(exchange, handling))
-
-    async def _run(self, exchange: Exchange, handling: Coroutine[Any, Any, None]) -> None:
-        try:
-            await handling
-        except ClientGone:
-            return
-        except asyncio.CancelledError:
-            if not exchange.is_gone and not exchange.is_stopped:
-                raise
-        except Exception:
-            self._crashed(exchange)
-        finally:
-            if not exchange.is_done:
-                exchange.abort()
+            runner = self._runner
+            if runner is None or not runner.is_idle:
+                runner = self._runner = Runner(self._site.loop, self._crashed)
+            runner.run(exchange, handling)
+            self._running = runner
 
     def _crashed(self, exchange: Exchange) -> None:
         """A fault of ours. The client hears no more of it than that."""
@@ -385,7 +421,7 @@ class Connection(asyncio.Protocol):
         if exchange.is_begun:
             exchange.abort()
         else:
-            exchange.respond(500, JSON_HEADERS, _told("error", "The server failed; its log says how."))
+            exchange.respond(500, JSON_LINES, _told("error", "The server failed; its log says how."))
 
     def _late(self) -> None:
         """A state has lasted too long."""
@@ -439,7 +475,7 @@ class Connection(asyncio.Protocol):
             self._room.set_result(None)
 
 
-JSON_HEADERS = ((b"content-type", b"application/json"),)
+JSON_LINES = lines((b"content-type", b"application/json"))
 
 
 def _told(kind: str, message: str) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from ..ledger import Entry
 
@@ -49,21 +50,23 @@ class Figures:
         self.ttft = Histogram()
         self.seconds = Histogram()
 
-    def count(self, entry: Entry) -> None:
-        outcome = entry.error or entry.status
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        usage = entry.usage
-        if usage is not None:
-            self.input += usage.input_tokens
-            self.output += usage.output_tokens
-        if entry.cost is None:
-            self.unpriced += 1
-        else:
-            self.cost += entry.cost
-        if entry.ttft is not None:
-            self.ttft.observe(entry.ttft)
-        if entry.status == "ok":
-            self.seconds.observe(entry.seconds)
+    def count(self, entries: Sequence[Entry]) -> None:
+        outcomes, ttft, seconds = self.outcomes, self.ttft, self.seconds
+        for entry in entries:
+            outcome = entry.error or entry.status
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            usage, cost = entry.usage, entry.cost
+            if usage is not None:
+                self.input += usage.input + usage.cache_read + usage.cache_write + usage.cache_write_1h
+                self.output += usage.output + usage.reasoning
+            if cost is None:
+                self.unpriced += 1
+            else:
+                self.cost += cost
+            if entry.ttft is not None:
+                ttft.observe(entry.ttft)
+            if outcome == "ok":
+                seconds.observe(entry.seconds)
 
 
 class Metrics:
@@ -78,13 +81,17 @@ class Metrics:
         key = (door, status)
         self._answers[key] = self._answers.get(key, 0) + 1
 
-    def attempted(self, entry: Entry) -> None:
-        """An attempt has ended. Names come from callers (`provider/anything`), so only so many get a label."""
-        figures = self._models.get(entry.model)
-        if figures is None:
-            name = entry.model if len(self._models) < MOST_MODELS else "other"
-            figures = self._models.setdefault(name, Figures())
-        figures.count(entry)
+    def attempted(self, entries: Sequence[Entry]) -> None:
+        """Attempts have ended. Names come from callers (`provider/anything`), so only so many get a label."""
+        by_model: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            by_model[entry.model].append(entry)
+        for model, those in by_model.items():
+            figures = self._models.get(model)
+            if figures is None:
+                name = model if len(self._models) < MOST_MODELS else "other"
+                figures = self._models.setdefault(name, Figures())
+            figures.count(those)
 
     def render(self, *, ready: bool, in_flight: int) -> bytes:
         """The text that Prometheus scrapes."""

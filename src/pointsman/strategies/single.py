@@ -85,11 +85,11 @@ class Retries:
 
     def deadline(self, call: Call) -> float:
         """When the call must have ended, in steady seconds: set when it sets out, and shared by all its attempts."""
-        total = call.timeouts.total
-        deadline = self.clock.steady() + (self.total if total is None else total)
-        if call.tally.deadline is not None:
-            deadline = min(deadline, call.tally.deadline)
-        call.tally.deadline = deadline
+        total, tally, steady = call.timeouts.total, call.tally, self.clock.steady
+        deadline = steady() + (self.total if total is None else total)
+        if tally.deadline is not None and tally.deadline < deadline:
+            deadline = tally.deadline
+        tally.deadline = deadline
         return deadline
 
     def pause(self, tally: Tally, failures: Sequence[AttemptError], deadline: float) -> float | None:
@@ -112,19 +112,22 @@ def single(plan: Plan, retries: Retries) -> Ask:
 
     async def ask(call: Call) -> Reply:
         deadline = retries.deadline(call)
-        is_outermost = call.tally.plans == 0
-        call.tally.plans += 1
+        tally = call.tally
+        is_outermost = tally.plans == 0
+        tally.plans += 1
         retries.under_way += is_outermost
         try:
-            first, *others = plan(call)
+            choices = plan(call)
+            first = choices[0]
+            ask_first = first.ask
             try:
-                return await first.ask(call)  # nearly always this is all
+                return await ask_first(call)  # nearly always this is all
             except (AttemptError, NoCandidate, OverBudget) as error:
                 trial = _Trial(call, plan, retries, deadline)
                 trial.note(first, error)
-            return await trial.go_on(others)
+            return await trial.go_on(choices[1:])
         finally:
-            call.tally.plans -= 1
+            tally.plans -= 1
             retries.under_way -= is_outermost
 
     return ask
