@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 
@@ -25,6 +26,7 @@ from pointsman.dialects import DIALECTS
 from pointsman.endpoints.http import HttpEndpoint
 from pointsman.endpoints.http1 import Http1Transport
 from pointsman.endpoints.proxied import ProxiedTransport
+from pointsman.endpoints.stream import Stream
 from pointsman.endpoints.transport import Transport
 from upstream import SPOKEN, SSE, Step, Upstream, chunk, error, head, openai_chunk, openai_events, stream, whole
 
@@ -156,21 +158,78 @@ async def test_a_stream_that_is_dropped_unread_is_left(upstream: Upstream) -> No
 
 
 async def test_a_call_that_is_cancelled_harms_no_other(upstream: Upstream) -> None:
-    """Whoever leaves in the moment of an answer would take somebody else's connection along."""
+    """Whoever leaves in the very moment of an answer would take the connection of the next call along."""
     upstream.plans["answer"] = whole({"choices": [{"message": {"content": "Yes"}}]})
     direct = Http1Transport(connect_timeout=2)
     asked = endpoint(upstream, "answer", direct)
-
-    async def leave(after: int) -> None:
-        task = asyncio.ensure_future(asked(call(streams=False)))
-        for _ in range(after):
+    for _ in range(3):
+        await asked(call(streams=False))
+    for _ in range(20):
+        leaving = asyncio.ensure_future(asked(call(streams=False)))
+        await asyncio.sleep(0)
+        for _ in range(1_000_000):
+            if leaving._fut_waiter.done():  # type: ignore[attr-defined]
+                break
             await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
-
-    for round in range(60):
-        leaving = [leave(round + number) for number in range(4)]
-        staying = [asked(call(streams=False)) for _ in range(4)]
-        replies = await asyncio.gather(*staying, *leaving)
-        assert all(reply.answer.text == "Yes" for reply in replies[:4])
+        leaving.cancel()
+        reply = await asked(call(streams=False))
+        assert reply.answer is not None and reply.answer.text == "Yes"
+        assert leaving.cancelled()
     await direct.close()
+    assert len({received.connection for received in upstream.of("answer")}) == 1
+
+
+class Flood:
+    """An Incoming that always has more, at once."""
+
+    status = 200
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def header(self, name: str) -> str:
+        return ""
+
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    def whole(self) -> None:
+        return None
+
+    async def chunk(self, until: float = math.inf) -> bytes:
+        return self.data
+
+    async def close(self) -> None:
+        pass
+
+
+def flooded(data: bytes) -> Stream:
+    return Stream(
+        Flood(data),
+        DIALECTS["openai"].decoder(),
+        name="mine/flood",
+        steady=time.monotonic,
+        idle=30,
+        until=time.monotonic() + LIMIT,
+        most=2**40,
+        tidy=lambda error: None,
+    )
+
+
+async def test_what_never_pauses_is_stopped_before_it_has_said_anything() -> None:
+    """A flood of signs of life would hold the call, and the whole server with it, for ever."""
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await flooded(b": ping\n\n").head(began + LIMIT)
+    assert LIMIT <= time.monotonic() - began < LIMIT + LATE
+
+
+async def test_what_never_pauses_is_stopped_in_the_middle_of_its_answer() -> None:
+    """A flood of words would never end."""
+    began = time.monotonic()
+    stream = flooded(openai_chunk({"content": " word"}))
+    batch = await stream.head(began + LIMIT)
+    while isinstance(batch[-1], Delta):
+        batch = await anext(stream)
+    assert isinstance(batch[-1].error, UpstreamTimeout) and "did not end" in batch[-1].error.message
+    assert LIMIT <= time.monotonic() - began < LIMIT + LATE

@@ -103,26 +103,34 @@ class MemoryState:
     def take(self, takes: Sequence[Take]) -> float:
         steady, known = self._steady, self._full_at
         now = steady()
-        after: list[float] = []
+        taken = 0
         for name, rate, units in takes:
             seconds = rate.seconds
-            latest = now + seconds
             full_at = known.get(name, now)
             if full_at < now:
                 full_at = now
-            elif full_at > latest:
-                full_at = latest
             full_at += units * seconds / rate.amount
-            if full_at > latest:
-                if self._wait(takes, now) > 0.0:
-                    return self._wait(takes, now)
-                full_at = latest
-            after.append(full_at)
-        for (name, _, _), full_at in zip(takes, after, strict=True):
+            if full_at > now + seconds:
+                break
             known[name] = full_at
-        if len(known) > self._sweep_buckets_at:
-            self._sweep_buckets(now)
-        return 0.0
+            taken += 1
+        else:
+            if len(known) > self._sweep_buckets_at:
+                self._sweep_buckets(now)
+            return 0.0
+        for name, rate, units in takes[:taken]:
+            known[name] -= units * rate.seconds / rate.amount
+        return self._take_the_rest(takes, now)
+
+    def _take_the_rest(self, takes: Sequence[Take], now: float) -> float:
+        """Of buckets that are full by a hair, or asked for more than they hold."""
+        longest = self._wait(takes, now)
+        if longest == 0.0:
+            for name, rate, units in takes:
+                latest = now + rate.seconds
+                full_at = max(self._full_at.get(name, now), now) + units * rate.seconds / rate.amount
+                self._full_at[name] = min(full_at, latest)
+        return longest
 
     def wait(self, takes: Sequence[Take]) -> float:
         return self._wait(takes, self._steady())

@@ -100,7 +100,9 @@ class HttpEndpoint:
         if call.needs.max_latency is not None:
             limit = min(limit, call.needs.max_latency)
         deadline = call.tally.deadline
-        return limit if deadline is None else min(limit, deadline - now)
+        if deadline is not None and deadline - now < limit:
+            limit = deadline - now
+        return limit
 
     def _encode(self, call: Call) -> bytes:
         if call.body and call.dialect == self._dialect.name:

@@ -298,9 +298,8 @@ class Gateway:
     def _learn_now(self) -> None:
         if self._state is None:
             self._state = _remembered(self.ledger)
-        outcomes = [outcome for entry in self._outcomes if (outcome := _outcome(entry)) is not None]
-        self._outcomes = []
-        if outcomes:
+        entries, self._outcomes = self._outcomes, []
+        if outcomes := _outcomes(entries):
             self._state = learn(self._state, outcomes)
 
     def _learnt(self) -> RouteState:
@@ -319,12 +318,19 @@ def new_id() -> str:
     return uuid_utils.uuid7().hex
 
 
-def _outcome(entry: Entry) -> Outcome | None:
-    """None for what says nothing of its model: its caller left, or was itself at fault."""
-    if entry.status == "cancelled" or entry.error in FAULTS_OF_CALLERS:
-        return None
-    output = 0 if entry.usage is None else entry.usage.output_tokens
-    return Outcome(entry.model, entry.status == "ok", entry.seconds, entry.ttft, output)
+def _outcomes(entries: Sequence[Entry]) -> list[Outcome]:
+    """Without what says nothing of its model: its caller left, or was itself at fault."""
+    return [
+        Outcome(
+            entry.model,
+            entry.status == "ok",
+            entry.seconds,
+            entry.ttft,
+            0 if (usage := entry.usage) is None else usage.output + usage.reasoning,
+        )
+        for entry in entries
+        if entry.status != "cancelled" and entry.error not in FAULTS_OF_CALLERS
+    ]
 
 
 def _remembered(ledger: Ledger) -> RouteState:

@@ -210,8 +210,10 @@ class Budgets:
         now = wall()
         found: list[Slice] = []
         for bound in self._bound:
+            if not bound.start <= now < bound.end:
+                bound.period(now)
             for who in bound.whos(caller):
-                piece = bound.known(who, now)
+                piece = bound.slices.get(who)
                 found.append(self._new_slice(bound, who, now) if piece is None else piece)
         return found
 

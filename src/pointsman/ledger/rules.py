@@ -17,7 +17,7 @@ AtLimit = Literal["refuse", "free", "local"]
 SOON = 1.0
 """Seconds after which to try again where the money is only reserved, by calls that run or by other processes."""
 
-_EVERYBODY = ("",)
+EVERYBODY = ("",)
 
 
 class BudgetRule(Struct, frozen=True):
@@ -51,7 +51,7 @@ def bound_by(rule: BudgetRule, caller: Caller) -> tuple[str, ...]:
     """Whose purses of this rule pay for a caller: one, or one for each of its tags; () where it is not bound."""
     scope, who = rule.scope, rule.who
     if scope == "server":
-        return _EVERYBODY
+        return EVERYBODY
     if scope == "tag":
         tags = caller.tags
         if who:

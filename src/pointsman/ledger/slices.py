@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core import Caller
 from .periods import Period, period_at, zone_named
 from .purses import Order, Purse
-from .rules import BudgetRule, bound_by
+from .rules import EVERYBODY, BudgetRule, bound_by
 
 
 class Slice:
@@ -78,28 +78,30 @@ class Want:
 class Bound:
     """A rule with its current period and the slices of that."""
 
-    __slots__ = ("rule", "slices", "_zone", "_period", "_start", "_end")
+    __slots__ = ("rule", "slices", "start", "end", "_zone", "_period", "_is_for_all")
 
     def __init__(self, rule: BudgetRule) -> None:
         self.rule = rule
         self.slices: dict[str, Slice] = {}
         self._zone = zone_named(rule.timezone)
         self._period = Period("", 0.0, 0.0)
-        self._start = self._end = 0.0
+        self.start = self.end = 0.0
+        """Of the period, in seconds since 1970."""
+        self._is_for_all = rule.scope == "server"
 
     def whos(self, caller: Caller) -> tuple[str, ...]:
-        return bound_by(self.rule, caller)
+        return EVERYBODY if self._is_for_all else bound_by(self.rule, caller)
 
     def known(self, who: str, now: float) -> Slice | None:
-        if not self._start <= now < self._end:
+        if not self.start <= now < self.end:
             self.period(now)
         return self.slices.get(who)
 
     def period(self, now: float) -> Period:
-        if not self._start <= now < self._end:
+        if not self.start <= now < self.end:
             assert self.rule.window != "request", "a request has no period"
             self._period = period_at(self.rule.window, self._zone, now)
-            self._start, self._end = self._period.start, self._period.end
+            self.start, self.end = self._period.start, self._period.end
             self.slices = {}
         return self._period
 

@@ -40,7 +40,7 @@ class Admission:
 
         Raises Forbidden, Busy or OverLimit; a call that is refused takes nothing.
         """
-        if not key.may_name(model):
+        if key.models and not key.may_name(model):
             raise Forbidden(_may_not_name(key, model))
         if self.in_flight >= self._most:
             raise Busy(

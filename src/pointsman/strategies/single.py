@@ -115,7 +115,8 @@ def single(plan: Plan, retries: Retries) -> Ask:
         tally = call.tally
         is_outermost = tally.plans == 0
         tally.plans += 1
-        retries.under_way += is_outermost
+        if is_outermost:
+            retries.under_way += 1
         try:
             choices = plan(call)
             first = choices[0]
@@ -128,7 +129,8 @@ def single(plan: Plan, retries: Retries) -> Ask:
             return await trial.go_on(choices[1:])
         finally:
             tally.plans -= 1
-            retries.under_way -= is_outermost
+            if is_outermost:
+                retries.under_way -= 1
 
     return ask
 
