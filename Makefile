@@ -35,7 +35,7 @@ format: $(VENV)/.tested-with
 	$(BIN)/ruff check --fix
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/overhead.py --at-most 20
+	$(BIN)/python benchmarks/overhead.py --at-most 10
 	$(BIN)/python benchmarks/ledger.py
 
 docs: $(VENV)/.tested-with

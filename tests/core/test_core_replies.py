@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -20,6 +20,7 @@ from pointsman.core import (
     ManualClock,
     Reply,
     Served,
+    Taker,
     ToolPiece,
     ToolUse,
     Usage,
@@ -54,6 +55,25 @@ class Upstream:
                 await asyncio.Event().wait()
         finally:
             self.closed = True
+
+
+class Pouring:
+    """An upstream that hands over what comes, and waits while its taker is full."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._stream = upstream.stream()
+
+    async def __anext__(self) -> Sequence[Delta | Broken]:
+        return await anext(self._stream)
+
+    async def pour(self, take: Taker) -> None:
+        async for batch in self._stream:
+            wait = take(batch)
+            if wait is not None:
+                await wait()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def streamed(upstream: Upstream, *head: Delta, clock: ManualClock | None = None) -> tuple[Reply, list[Ending]]:
@@ -93,6 +113,71 @@ async def test_what_is_taken_in_batches_is_the_same_and_counts_the_same() -> Non
         assert taken == [*HELLO, Broken(ERROR)] and await reply.batch() == ()
         assert upstream.closed
         assert [(ending.status, ending.chars, ending.usage) for ending in told] == [("broken", 5, Usage(3, output=2))]
+
+
+def taken_from(upstream: Upstream, pours: bool) -> tuple[Reply, list[Ending], list[Delta | Broken]]:
+    """A reply with its first delta read already, its endings, and a list to pour it into."""
+    source = Pouring(upstream) if pours else upstream.stream()
+    reply = Reply(SERVED, clock=ManualClock(10).clock, started=8.0, head=HELLO[:1], source=source)
+    told: list[Ending] = []
+    reply.on_end(told.append)
+    return reply, told, []
+
+
+@pytest.mark.parametrize("pours", [False, True])
+@pytest.mark.parametrize("is_broken", [False, True])
+async def test_what_is_poured_is_the_same_and_is_recorded_before_its_end_is_seen(pours: bool, is_broken: bool) -> None:
+    """The server passes streams on so: words would be lost, come out of order, or go unbilled."""
+    last: list[Delta | Broken] = [Broken(ERROR)] if is_broken else []
+    upstream = Upstream(HELLO[1:], *([last] if last else []))
+    reply, told, taken = taken_from(upstream, pours)
+    waited: list[int] = []
+
+    async def wait() -> None:
+        await asyncio.sleep(0)
+        waited.append(len(taken))
+
+    def take(items: Sequence[Delta | Broken]) -> Callable[[], Awaitable[None]] | None:
+        assert bool(told) is isinstance(items[-1], Broken)
+        taken.extend(items)
+        return wait
+
+    await reply.pour(take)
+    assert taken == [*HELLO, *last] and upstream.closed
+    assert waited == ([1, 3, 4] if is_broken else [1, 3])
+    status = "broken" if is_broken else "ok"
+    assert [(ending.status, ending.chars, ending.usage) for ending in told] == [(status, 5, Usage(3, output=2))]
+
+
+@pytest.mark.parametrize("pours", [False, True])
+async def test_a_pourer_that_is_cancelled_closes_the_upstream(pours: bool) -> None:
+    """A client that leaves in the middle would be written for to the end."""
+    upstream = Upstream(HELLO[1:2], hangs=True)
+    reply, told, taken = taken_from(upstream, pours)
+    pouring = asyncio.ensure_future(reply.pour(lambda items: taken.extend(items)))
+    await upstream.reached.wait()
+    with pytest.raises(RuntimeError):
+        await reply.read()
+    pouring.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pouring
+    assert upstream.closed and [ending.status for ending in told] == ["cancelled"]
+
+
+@pytest.mark.parametrize("pours", [False, True])
+async def test_a_taker_that_fails_is_heard_of(pours: bool) -> None:
+    """A fault of ours would leave the stream hanging, and its connection open."""
+    upstream = Upstream(HELLO[1:2], hangs=True)
+    reply, told, _ = taken_from(upstream, pours)
+
+    def take(items: Sequence[Delta | Broken]) -> None:
+        if items[0].text == "lo":
+            raise LedgerError("no room")
+
+    async with reply:
+        with pytest.raises(LedgerError):
+            await reply.pour(take)
+    assert upstream.closed and [ending.status for ending in told] == ["cancelled"]
 
 
 async def test_a_whole_answer_is_one_batch() -> None:

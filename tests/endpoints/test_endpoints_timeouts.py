@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -17,6 +18,7 @@ from pointsman.core import (
     Delta,
     KeyRejected,
     Message,
+    Reply,
     Served,
     Text,
     Timeouts,
@@ -27,7 +29,7 @@ from pointsman.endpoints.http import HttpEndpoint
 from pointsman.endpoints.http1 import Http1Transport
 from pointsman.endpoints.proxied import ProxiedTransport
 from pointsman.endpoints.stream import Stream
-from pointsman.endpoints.transport import Transport
+from pointsman.endpoints.transport import Sink, Transport, flow_by_chunks
 from upstream import SPOKEN, SSE, Step, Upstream, chunk, error, head, openai_chunk, openai_events, stream, whole
 
 LIMIT = 0.2
@@ -44,6 +46,31 @@ async def transport(request: pytest.FixtureRequest, upstream: Upstream) -> Async
     transport = Http1Transport(connect_timeout=2) if direct else ProxiedTransport(connect_timeout=2, proxy=upstream.url)
     yield transport
     await transport.close()
+
+
+Read = Callable[..., Awaitable[list[Delta | Broken]]]
+
+
+async def iterated(reply: Reply, pause: float = 0.0) -> list[Delta | Broken]:
+    items = []
+    async for item in reply:
+        await asyncio.sleep(pause)
+        items.append(item)
+    return items
+
+
+async def poured(reply: Reply, pause: float = 0.0) -> list[Delta | Broken]:
+    items: list[Delta | Broken] = []
+
+    def take(batch: Sequence[Delta | Broken]) -> Callable[[], Awaitable[None]] | None:
+        items.extend(batch)
+        return partial(asyncio.sleep, pause) if pause else None
+
+    await reply.pour(take)
+    return items
+
+
+both_ways = pytest.mark.parametrize("read", [iterated, poured])
 
 
 def endpoint(upstream: Upstream, model: str, transport: Transport, **timeouts: float) -> HttpEndpoint:
@@ -105,13 +132,16 @@ ONCE_BEGUN: dict[str, tuple[str, str, list[Step]]] = {
 }
 
 
+@both_ways
 @pytest.mark.parametrize("how", ONCE_BEGUN)
-async def test_a_stream_that_has_begun_ends_in_time(upstream: Upstream, transport: Transport, how: str) -> None:
+async def test_a_stream_that_has_begun_ends_in_time(
+    upstream: Upstream, transport: Transport, how: str, read: Read
+) -> None:
     """A client would wait for ever for the rest of its answer, or be given half of it as a whole one."""
     limit, told, upstream.plans[how] = ONCE_BEGUN[how]
     began = time.monotonic()
     async with await endpoint(upstream, how, transport, **{limit: LIMIT})(call(streams=True)) as reply:
-        items = [item async for item in reply]
+        items = await read(reply)
     assert LIMIT <= time.monotonic() - began < LIMIT + LATE
     *before, last = items
     assert before and all(isinstance(item, Delta) for item in before)
@@ -119,24 +149,23 @@ async def test_a_stream_that_has_begun_ends_in_time(upstream: Upstream, transpor
     await asyncio.to_thread(upstream.last(how).left)
 
 
-async def test_pauses_shorter_than_the_limit_end_nothing(upstream: Upstream, transport: Transport) -> None:
+@both_ways
+async def test_pauses_shorter_than_the_limit_end_nothing(upstream: Upstream, transport: Transport, read: Read) -> None:
     """A slow model's answers would be cut, and paid for all the same."""
     upstream.plans["slow"] = stream(openai_events(), pause=0.09)
     began = time.monotonic()
     async with await endpoint(upstream, "slow", transport, ttft=LIMIT, idle=LIMIT)(call(streams=True)) as reply:
-        items = [item async for item in reply]
+        items = await read(reply)
     assert not any(isinstance(item, Broken) for item in items)
     assert time.monotonic() - began > LIMIT
 
 
-async def test_a_slow_reader_is_no_silent_upstream(upstream: Upstream, transport: Transport) -> None:
+@both_ways
+async def test_a_slow_reader_is_no_silent_upstream(upstream: Upstream, transport: Transport, read: Read) -> None:
     """A client that takes its time would be told that the model has failed."""
     upstream.plans["quick"] = stream(openai_events())
     async with await endpoint(upstream, "quick", transport, idle=LIMIT)(call(streams=True)) as reply:
-        items = []
-        async for item in reply:
-            await asyncio.sleep(LIMIT / 2)
-            items.append(item)
+        items = await read(reply, LIMIT / 2)
     assert len(items) > 2 and not any(isinstance(item, Broken) for item in items)
 
 
@@ -199,6 +228,9 @@ class Flood:
     async def chunk(self, until: float = math.inf) -> bytes:
         return self.data
 
+    def flow(self, sink: Sink, until: float) -> Awaitable[None]:
+        return flow_by_chunks(self, sink, until)
+
     async def close(self) -> None:
         pass
 
@@ -224,12 +256,15 @@ async def test_what_never_pauses_is_stopped_before_it_has_said_anything() -> Non
     assert LIMIT <= time.monotonic() - began < LIMIT + LATE
 
 
-async def test_what_never_pauses_is_stopped_in_the_middle_of_its_answer() -> None:
+@pytest.mark.parametrize("pours", [False, True])
+async def test_what_never_pauses_is_stopped_in_the_middle_of_its_answer(pours: bool) -> None:
     """A flood of words would never end."""
     began = time.monotonic()
     stream = flooded(openai_chunk({"content": " word"}))
-    batch = await stream.head(began + LIMIT)
-    while isinstance(batch[-1], Delta):
-        batch = await anext(stream)
-    assert isinstance(batch[-1].error, UpstreamTimeout) and "did not end" in batch[-1].error.message
+    items = list(await stream.head(began + LIMIT))
+    if pours:
+        await stream.pour(items.extend)
+    while isinstance(items[-1], Delta):
+        items += await anext(stream)
+    assert isinstance(items[-1].error, UpstreamTimeout) and "did not end" in items[-1].error.message
     assert LIMIT <= time.monotonic() - began < LIMIT + LATE

@@ -50,7 +50,22 @@ from .errors import (
     UpstreamTimeout,
 )
 from .money import Nanos, from_usd, show_usd, to_usd, tokens_cost
-from .replies import Answer, Ask, Broken, Delta, Ending, Finish, Gathered, Reply, Served, ToolPiece, Usage, as_delta
+from .replies import (
+    Answer,
+    Ask,
+    Broken,
+    Delta,
+    Ending,
+    Finish,
+    Gathered,
+    Reply,
+    Served,
+    Spring,
+    Taker,
+    ToolPiece,
+    Usage,
+    as_delta,
+)
 from .state import MemoryState, Rate, State, Take
 from .trace import NO_TRACE, Tally, Trace, Weighed
 
@@ -109,8 +124,10 @@ __all__ = [
     "Reply",
     "Role",
     "Served",
+    "Spring",
     "State",
     "Take",
+    "Taker",
     "Tally",
     "Text",
     "Timeouts",

@@ -11,7 +11,7 @@ end. Leaving the `async with` closes the upstream.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from msgspec import Struct, structs
 
@@ -90,6 +90,10 @@ class Broken(Struct, frozen=True):
     usage: Usage | None = None
 
 
+Taker = Callable[[Sequence[Delta | Broken]], Callable[[], Awaitable[None]] | None]
+"""Takes items of a reply as they come. Where it can take no more for now it gives what waits until it can."""
+
+
 class Answer(Struct, frozen=True, gc=False):
     """A whole answer. `raw` is the body as it stood on the wire, in the reply's dialect; empty if it came in pieces."""
 
@@ -147,6 +151,15 @@ class Source(Protocol):
 
     def aclose(self) -> Awaitable[None]:
         """Closes the upstream: also where nothing was read, and where all was."""
+        ...
+
+
+@runtime_checkable
+class Spring(Source, Protocol):
+    """A source that hands its batches over as they come, without a step of its reader for each."""
+
+    def pour(self, take: Taker) -> Awaitable[None]:
+        """To the end, clean or a Broken. What `take` raises comes out of it."""
         ...
 
 
@@ -295,14 +308,43 @@ class Reply:
                 await self._broke(item)
         return items
 
+    async def pour(self, take: Taker) -> None:
+        """Hands all items to `take`, to the end: for whoever passes on many."""
+        spring = self._source if isinstance(self._source, Spring) else None
+        while self._pending or spring is None:
+            items = await self.batch()
+            if not items:
+                return
+            wait = take(items)
+            if wait is not None:
+                await wait()
+        if self._source is spring:  # no Broken came before
+            await self._pour(spring, take)
+
+    async def _pour(self, spring: Spring, take: Taker) -> None:
+        def counted(items: Sequence[Delta | Broken]) -> Callable[[], Awaitable[None]] | None:
+            for item in items:
+                if isinstance(item, Delta):
+                    self._count(item)
+                else:
+                    self._usage = item.usage or self._usage
+                    self._end("broken", item.error)
+            return take(items)
+
+        self._begin_reading()
+        try:
+            await spring.pour(counted)
+            self._end("ok", None)
+        finally:
+            self._reading = False
+            await self.aclose()
+
     async def _next(self) -> Sequence[Delta | Broken]:
         """What the source gives next; () when it has ended."""
         source = self._source
         if source is None:
             return ()
-        if self._reading:
-            raise RuntimeError("A reply has one reader: this one is being read already.")
-        self._reading = True
+        self._begin_reading()
         try:
             items: Sequence[Delta | Broken] = ()
             while not items:
@@ -317,6 +359,11 @@ class Reply:
             raise
         finally:
             self._reading = False
+
+    def _begin_reading(self) -> None:
+        if self._reading:
+            raise RuntimeError("A reply has one reader: this one is being read already.")
+        self._reading = True
 
     def _count(self, item: Delta) -> None:
         """An item is handed to the reader."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from ..core import BrokenReply
-from .transport import Incoming
+from .transport import Incoming, Sink, flow_by_chunks
 
 PIECE = 256 * 1024
 """Bytes that are decompressed at once: a small body may hold gigabytes, and its reader must be able to stop."""
@@ -56,6 +56,9 @@ class _Compressed:
             if piece := self._inflate():
                 await asyncio.sleep(0)  # other calls go on while a large body is read
                 return piece
+
+    def flow(self, sink: Sink, until: float) -> Awaitable[None]:
+        return flow_by_chunks(self, sink, until)
 
     async def close(self) -> None:
         await self._incoming.close()

@@ -13,7 +13,7 @@ from ..core import AttemptError, BrokenReply
 from .coding import uncoded
 from .familiar import Familiar
 from .headers import Headers, lower
-from .transport import Incoming
+from .transport import Incoming, Sink
 from .watch import Watch
 
 MAX_HEAD = 64 * 1024
@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         "_is_held",
         "_asked",
         "_reader",
+        "_sink",
         "_has_head",
         "_head_bytes",
         "_headers",
@@ -101,6 +102,9 @@ class Connection(asyncio.Protocol):
         self._asked: asyncio.Future[Incoming] | None = None
         """Who waits for a head."""
         self._reader: asyncio.Future[bytes | None] | None = None
+        """Who waits for more of a body."""
+        self._sink: Sink | None = None
+        """What takes it meanwhile."""
         self._has_head = True
         self._head_bytes = 0
         """Of the head, or the trailers, that come now."""
@@ -133,8 +137,19 @@ class Connection(asyncio.Protocol):
         the connection ends before the body does."""
         self.until = until
         reader = self._reader = asyncio.Future()
-        if self._pieces or self._is_over:
+        if until <= self._watch.now:
+            self.expire()
+        elif self._pieces or self._is_over:
             self._tell(reader)
+        return reader
+
+    def flow(self, sink: Sink, until: float) -> asyncio.Future[bytes | None]:
+        """As `Incoming.flow`."""
+        self.until = until
+        reader = self._reader = asyncio.Future()
+        self._sink = sink
+        if self._pieces or self._is_over:
+            self._pour(reader, sink)
         return reader
 
     def take(self) -> bytes:
@@ -187,9 +202,11 @@ class Connection(asyncio.Protocol):
             self._fail("sent what is not HTTP")
         if self._head_bytes > MAX_HEAD:
             self._fail(f"sent a head of more than {MAX_HEAD:,} bytes")
-        reader, pieces = self._reader, self._pieces
+        reader, pieces, sink = self._reader, self._pieces, self._sink
         if reader is None:
             self._unread(data, begins)
+        elif sink is not None:
+            self._pour(reader, sink)
         elif len(pieces) == 1 and not reader.done():  # as it mostly is
             self._reader = None
             reader.set_result(pieces.pop())
@@ -206,7 +223,9 @@ class Connection(asyncio.Protocol):
             self._refuse()
         elif not self._is_framed and error is None and self._error is None:
             self.is_complete = True  # a reply without a length ends with its connection
-        if self._reader is not None:
+        if self._reader is not None and self._sink is not None:
+            self._pour(self._reader, self._sink)
+        elif self._reader is not None:
             self._tell(self._reader)
 
     @property
@@ -263,6 +282,25 @@ class Connection(asyncio.Protocol):
         self._is_kept = True
         self.since = self.loop.time()
         keeper.idle.append(self)
+
+    def _pour(self, reader: asyncio.Future[bytes | None], sink: Sink) -> None:
+        """Gives the sink what there is; the reader hears of the end, and of a sink that wants no more."""
+        if reader.done():
+            return
+        pieces = self._pieces
+        try:
+            if pieces:
+                self.until = sink(pieces.pop() if len(pieces) == 1 and not self.waiting else self.take())
+        except Exception as error:
+            self._sink = self._reader = None
+            reader.set_exception(error)
+            return
+        if not self.until:
+            self._sink = self._reader = None
+            reader.set_result(None)
+        elif self._is_over:
+            self._sink = None
+            self._tell(reader)
 
     def _tell(self, reader: asyncio.Future[bytes | None]) -> None:
         """Gives the reader what there is; nothing where nothing is."""
@@ -335,6 +373,10 @@ class Http1Incoming:
 
     def chunk(self, until: float = math.inf) -> Awaitable[bytes | None]:
         return _nothing() if self._connection is None else self._connection.read(until)
+
+    async def flow(self, sink: Sink, until: float) -> None:
+        if self._connection is not None:
+            await self._connection.flow(sink, until)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

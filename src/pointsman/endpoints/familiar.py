@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Self
 
 from .headers import LateHeaders, lower
+from .transport import Sink, flow_by_chunks
 
 MOST_BYTES = 4096
 """A longer head is no usual one."""
@@ -88,6 +89,9 @@ class WholeIncoming:
     async def chunk(self, until: float = math.inf) -> bytes | None:
         start, self._read = self._read, len(self._data)
         return self._data[start:] or None
+
+    def flow(self, sink: Sink, until: float) -> Awaitable[None]:
+        return flow_by_chunks(self, sink, until)
 
     async def close(self) -> None:
         pass

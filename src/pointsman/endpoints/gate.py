@@ -228,10 +228,9 @@ class Pass:
         gate.account.key_worked()
         if ttft is not None:
             gate.load.saw(ttft)
-        if headers:
-            left = remaining(headers, gate._clock.wall())
-            if left is not None:
-                gate.learned.saw(left, self._mark)
+        left = remaining(headers, gate._clock.wall())
+        if left is not None:
+            gate.learned.saw(left, self._mark)
 
     def failed(self, error: AttemptError) -> None:
         """No reply came. What the upstream may have worked on all the same stays counted."""

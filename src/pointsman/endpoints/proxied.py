@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ from pyreqwest.response import Response
 from ..core import AttemptError, BrokenReply, Unreachable, UpstreamTimeout
 from .coding import uncoded
 from .egress import literal_address
-from .transport import Incoming
+from .transport import Incoming, Sink, flow_by_chunks
 
 
 class ProxiedTransport:
@@ -76,13 +76,14 @@ class ProxiedTransport:
 
 
 class _ReqwestIncoming:
-    __slots__ = ("_request", "_response", "_reader", "_url", "status")
+    __slots__ = ("_request", "_response", "_reader", "_url", "_is_closed", "status")
 
     def __init__(self, request: StreamRequest, response: Response, url: str) -> None:
         self._request = request
         self._response = response
         self._reader = response.body_reader
         self._url = url
+        self._is_closed = False
         self.status = response.status
 
     def header(self, name: str) -> str:
@@ -102,8 +103,13 @@ class _ReqwestIncoming:
             raise _attempt_error(error, self._url) from None
         return None if chunk is None else bytes(chunk)
 
+    def flow(self, sink: Sink, until: float) -> Awaitable[None]:
+        return flow_by_chunks(self, sink, until)
+
     async def close(self) -> None:
-        await self._request.__aexit__(None, None, None)
+        if not self._is_closed:
+            self._is_closed = True
+            await self._request.__aexit__(None, None, None)
 
 
 def _within(until: float) -> asyncio.Timeout:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from ..core import AttemptError, Broken, BrokenReply, Delta, UpstreamTimeout, Usage
+from ..core import AttemptError, Broken, BrokenReply, Delta, Taker, UpstreamTimeout, Usage
 from ..dialects import StreamDecoder
 from .transport import Incoming
 
@@ -26,6 +26,7 @@ class Stream:
         "_tidy",
         "_size",
         "_is_over",
+        "_is_broken",
     )
 
     def __init__(
@@ -52,6 +53,7 @@ class Stream:
         self._tidy = tidy
         self._size = 0
         self._is_over = False
+        self._is_broken = False
 
     async def head(self, until: float) -> Sequence[Delta | Broken]:
         """What comes up to the commit point (the first content, or a finish without any), and with it. Raises
@@ -86,12 +88,46 @@ class Stream:
                 if batch:
                     return batch
         except TimeoutError:
-            what = "did not end its answer in time" if until == self._until else "fell silent within its answer"
-            return self._broken(UpstreamTimeout(f"{self._name} {what}."))
+            return self._timed_out(until == self._until)
         except AttemptError as error:
             return self._broken(error)
         await self._finish()
         raise StopAsyncIteration
+
+    async def pour(self, take: Taker) -> None:
+        """Hands the deltas to `take` as they come, from within the transport: a stream has many, and a step of its
+        reader for each would cost as much as they do. Otherwise as `__anext__` to the end."""
+        steady, idle, last = self._steady, self._idle, self._until
+        until = min(steady() + idle, last)
+        full: Callable[[], Awaitable[None]] | None = None
+
+        def sink(chunk: bytes) -> float:
+            nonlocal full, until
+            now = steady()
+            if now >= last:  # as above
+                raise TimeoutError
+            batch = self._decoded(chunk)
+            if batch:
+                full = take(batch)
+                until = now + idle if now + idle < last else last
+            return 0.0 if full is not None or self._is_over else until
+
+        while not self._is_over:
+            try:
+                await self._incoming.flow(sink, until)
+                batch = self._decoded(None) if full is None and not self._is_over else ()
+            except TimeoutError:
+                batch = self._timed_out(steady() >= last)
+            except AttemptError as error:
+                batch = self._broken(error)
+            if batch:
+                full = take(batch)
+            if full is not None:
+                wait, full = full, None
+                await wait()
+                until = min(steady() + idle, last)
+        if not self._is_broken:
+            await self._finish()
 
     async def aclose(self) -> None:
         await self._incoming.close()
@@ -112,8 +148,12 @@ class Stream:
             return [*batch[:-1], *self._broken(batch[-1].error, batch[-1].usage)]
         return batch
 
+    def _timed_out(self, is_last: bool) -> Sequence[Delta | Broken]:
+        what = "did not end its answer in time" if is_last else "fell silent within its answer"
+        return self._broken(UpstreamTimeout(f"{self._name} {what}."))
+
     def _broken(self, error: AttemptError, usage: Usage | None = None) -> Sequence[Delta | Broken]:
-        self._is_over = True
+        self._is_over = self._is_broken = True
         self._tidy(error)
         return (Broken(error, usage),)
 

@@ -7,7 +7,7 @@ a twentieth of a second late at most and never early. It's a moment and not a sp
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 
@@ -34,7 +34,22 @@ class Incoming(Protocol):
         """The next bytes as they come, or None at the end. Raises an AttemptError when the connection fails."""
         ...
 
+    def flow(self, sink: Sink, until: float) -> Awaitable[None]:
+        """Hands the body to `sink` piece by piece, until that wants no more or the body ends. Raises as `chunk` does,
+        and what the sink raises. Where many pieces come, a step of the caller for each would cost as much again."""
+        ...
+
     async def close(self) -> None: ...
+
+
+Sink = Callable[[bytes], float]
+"""Takes a piece of a body, and gives the time limit of the next; 0.0 where it wants no more for now."""
+
+
+async def flow_by_chunks(incoming: Incoming, sink: Sink, until: float) -> None:
+    """`Incoming.flow` by `Incoming.chunk`."""
+    while until and (chunk := await incoming.chunk(until)) is not None:
+        until = sink(chunk)
 
 
 class Transport(Protocol):

@@ -22,11 +22,13 @@ class Watched(Protocol):
 class Watch:
     """Looks at the busy ones of one loop. It sleeps while there are none, so who adds one must see that it is awake."""
 
-    __slots__ = ("loop", "busy", "is_awake")
+    __slots__ = ("loop", "busy", "now", "is_awake")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.busy: set[Watched] = set()
+        self.now = 0.0
+        """When it looked last. What comes in drops may never be found waiting: it must look here, too."""
         self.is_awake = False
 
     def wake(self) -> None:
@@ -34,7 +36,7 @@ class Watch:
         self.loop.call_later(TICK, self._look)
 
     def _look(self) -> None:
-        now = time.monotonic()
+        now = self.now = time.monotonic()
         for watched in [each for each in self.busy if each.until <= now]:
             watched.expire()
         self.is_awake = False

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from ..core import Call, InvalidCall, Trace
 from ..routing import read_prompt
 
-MOST_A_SECOND = 100
-"""At most 1 to 3 % of a core."""
+MOST_A_SECOND = 25
+"""Less than 1 % of a core."""
 LATER = 0.003
 """Seconds. No model answers sooner."""
 

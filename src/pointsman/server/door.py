@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
@@ -27,6 +27,7 @@ from ..core import (
     OutOfCredit,
     PointsmanError,
     Reply,
+    Taker,
     Timeouts,
     from_usd,
     to_usd,
@@ -166,15 +167,12 @@ class ModelDoor:
                 encoder = self._encoder(call, reply.served.model, passing=reply.dialect == self._dialect)
                 if not exchange.is_begun:
                     exchange.start(200, EVENT_STREAM + _about(call, reply))
-                feed, write = encoder.feed, exchange.write
-                last = b""
-                while batch := await reply.batch():
-                    data = b"".join([feed(item) for item in batch if isinstance(item, Delta)])
-                    if data and write(data):
-                        await exchange.drained()
-                    if isinstance(end := batch[-1], Broken):
-                        last, status = encoder.broken(end.error), end.error.status
-                last = last or _closing(call) + encoder.finish()
+                await reply.pour(self._passing_on(encoder.feed, exchange))
+                ending = reply.ending
+                if ending is not None and ending.error is not None:
+                    last, status = encoder.broken(ending.error), ending.error.status
+                else:
+                    last = _closing(call) + encoder.finish()
         except (PointsmanError, asyncio.CancelledError) as error:
             # One of ours after the beginning: the ledger could not take the entry, or nobody could answer after all.
             fault = error if isinstance(error, PointsmanError) else stopping()
@@ -184,6 +182,15 @@ class ModelDoor:
             last, status = encoder.broken(fault), fault.status
         exchange.end(last)
         self._metrics.answered(self._dialect, status)
+
+    def _passing_on(self, encode: Callable[[Delta], bytes], exchange: Exchange) -> Taker:
+        write, drained = exchange.write, exchange.drained
+
+        def take(items: Sequence[Delta | Broken]) -> Callable[[], Awaitable[None]] | None:
+            data = b"".join([encode(item) for item in items if isinstance(item, Delta)])
+            return drained if data and write(data) else None
+
+        return take
 
     def _encoder(self, call: Call, model: str, *, passing: bool) -> StreamEncoder:
         created = int(self._wall())

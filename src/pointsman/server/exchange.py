@@ -103,6 +103,7 @@ class Exchange:
         "is_whole",
         "_connection",
         "_keeps",
+        "_is_plain",
         "_length",
         "_body",
         "_size",
@@ -128,6 +129,7 @@ class Exchange:
         """The request was read to its end."""
         self._connection = connection
         self._keeps = head.keeps
+        self._is_plain = head.knows_chunks and head.method != "HEAD"
         self._length = length
         self._body: bytes | bytearray = b""
         self._size = 0
@@ -212,8 +214,12 @@ class Exchange:
         """A piece of the body, sent at once: each is a system call and a packet, so what is there together is written
         together. True: wait for `drained` before more."""
         self.has_spoken = True
-        self._send(data, b"")
-        return self._connection.is_held
+        connection = self._connection
+        if self._top or not self._is_plain:
+            self._send(data, b"")
+        else:
+            connection.send(b"%x\r\n%b\r\n" % (len(data), data))
+        return connection.is_held
 
     async def drained(self) -> None:
         """Returns when there is room for more: the client does not read as fast as we write."""
