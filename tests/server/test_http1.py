@@ -188,6 +188,30 @@ async def test_bodies_come_by_length_and_in_chunks(site: Serving) -> None:
         assert b"/c:abcde" in said and b"/l:xyz" in said
 
 
+async def test_a_crowd_is_let_in_together(site: Serving) -> None:
+    """Newcomers would wait for seconds behind the pieces of streams, one of them let in with each turn of the loop."""
+    turns = 0
+    clients = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(100)]
+    for client in clients:
+        client.sendall(b"GET /now HTTP/1.1\r\nhost: x\r\n\r\n")
+        client.setblocking(False)
+    waiting = set(clients)
+    while waiting and turns < 60:
+        turns += 1
+        await asyncio.sleep(0)
+        waiting = {client for client in waiting if not _answered(client)}
+    for client in clients:
+        client.close()
+    assert not waiting
+
+
+def _answered(client: socket.socket) -> bool:
+    try:
+        return b" 200 " in client.recv(65536)
+    except BlockingIOError:
+        return False
+
+
 async def test_requests_of_one_connection_are_answered_in_their_order(site: Serving) -> None:
     """A client would take one answer for another's."""
     paths = ["/slow/1", "/now", "/slow/2", "/echo/3", "/now"]
