@@ -188,6 +188,15 @@ async def test_bodies_come_by_length_and_in_chunks(site: Serving) -> None:
         assert b"/c:abcde" in said and b"/l:xyz" in said
 
 
+async def test_requests_that_come_together_leave_no_task_behind(site: Serving) -> None:
+    """A server that clients send several requests at once would fill with tasks that wait for nothing."""
+    before = len(asyncio.all_tasks())
+    for _ in range(3):
+        assert statuses(await site.ask(post("/a", b"1") + post("/b", b"2") + post("/c", b"3"))) == [200] * 3
+    await asyncio.sleep(0.05)
+    assert len(asyncio.all_tasks()) == before
+
+
 async def test_a_crowd_is_let_in_together(site: Serving) -> None:
     """Newcomers would wait for seconds behind the pieces of streams, one of them let in with each turn of the loop."""
     turns = 0

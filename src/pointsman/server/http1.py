@@ -411,6 +411,8 @@ class Connection(asyncio.Protocol):
         if handling is not None:
             runner = self._runner
             if runner is None or not runner.is_idle:
+                if runner is not None:
+                    runner.retire()
                 runner = self._runner = Runner(self._site.loop, self._crashed)
             runner.run(exchange, handling)
             self._running = runner

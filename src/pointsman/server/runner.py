@@ -16,10 +16,11 @@ class Runner:
     have something to put in order after the last byte.
     """
 
-    __slots__ = ("is_idle", "_loop", "_crashed", "_task", "_exchange", "_handling", "_waiter")
+    __slots__ = ("is_idle", "_is_last", "_loop", "_crashed", "_task", "_exchange", "_handling", "_waiter")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, crashed: Callable[[Exchange], None]) -> None:
         self.is_idle = True
+        self._is_last = False
         self._loop = loop
         self._crashed = crashed
         self._task: asyncio.Task[None] | None = None
@@ -36,6 +37,10 @@ class Runner:
         else:
             self._task = self._loop.create_task(self._run())
 
+    def retire(self) -> None:
+        """What it is busy with is its last: another goes on."""
+        self._is_last = True
+
     def cancel(self) -> None:
         """Ends what is going on, and with its connection gone all of it."""
         if self._handling is not None and self._exchange is not None:  # not begun yet
@@ -51,7 +56,7 @@ class Runner:
             assert exchange is not None and handling is not None, "it was woken for one"
             self._exchange = self._handling = None
             await self._answer(exchange, handling)
-            if exchange.is_gone:
+            if exchange.is_gone or self._is_last:
                 return
             del exchange, handling  # an idle connection holds on to nothing
             self._waiter = self._loop.create_future()
