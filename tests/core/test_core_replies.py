@@ -102,19 +102,6 @@ async def test_a_stream_gives_its_head_and_then_what_comes() -> None:
     assert (told[0].finish, told[0].chars, told[0].text) == ("stop", 5, "")
 
 
-async def test_what_is_taken_in_batches_is_the_same_and_counts_the_same() -> None:
-    """The server passes streams on in batches: words would be lost, or billed otherwise than they were read."""
-    for cut in range(3):
-        upstream = Upstream(HELLO[1 : 1 + cut], (), HELLO[1 + cut :], (Broken(ERROR),))
-        reply, told = streamed(upstream, HELLO[0])
-        taken: list[Delta | Broken] = []
-        while batch := await reply.batch():
-            taken += batch
-        assert taken == [*HELLO, Broken(ERROR)] and await reply.batch() == ()
-        assert upstream.closed
-        assert [(ending.status, ending.chars, ending.usage) for ending in told] == [("broken", 5, Usage(3, output=2))]
-
-
 def taken_from(upstream: Upstream, pours: bool) -> tuple[Reply, list[Ending], list[Delta | Broken]]:
     """A reply with its first delta read already, its endings, and a list to pour it into."""
     source = Pouring(upstream) if pours else upstream.stream()
@@ -180,11 +167,13 @@ async def test_a_taker_that_fails_is_heard_of(pours: bool) -> None:
     assert upstream.closed and [ending.status for ending in told] == ["cancelled"]
 
 
-async def test_a_whole_answer_is_one_batch() -> None:
+async def test_a_whole_answer_is_poured_at_once() -> None:
     """A caller who streams from an upstream that does not would get an empty stream."""
     answer = Answer(text="Hi", usage=Usage(1, output=1))
     reply = Reply(SERVED, clock=ManualClock(1).clock, started=0.5, answer=answer)
-    assert [await reply.batch(), await reply.batch()] == [(as_delta(answer),), ()]
+    taken: list[Delta | Broken] = []
+    await reply.pour(taken.extend)
+    assert taken == [as_delta(answer)]
 
 
 async def test_the_times_of_a_reply_count_from_the_start_of_the_attempt() -> None:

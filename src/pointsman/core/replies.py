@@ -189,7 +189,6 @@ class Reply:
         "_kept",
         "_ending",
         "_reading",
-        "_is_given",
     )
 
     def __init__(
@@ -223,8 +222,6 @@ class Reply:
         self._kept: list[str] | None = None
         self._ending: Ending | None = None
         self._reading = False
-        self._is_given = False
-        """A whole answer was handed out by `batch`."""
         if answer is None:
             self._ttft = clock.steady() - started
         else:
@@ -285,59 +282,46 @@ class Reply:
             if not self._pending:
                 raise StopAsyncIteration
         item = self._pending.pop()
-        if isinstance(item, Broken):
-            await self._broke(item)
-        else:
+        try:
             self._count(item)
+        finally:
+            if isinstance(item, Broken):
+                await self.aclose()
         return item
-
-    async def batch(self) -> Sequence[Delta | Broken]:
-        """All that has come since, at least one item; () at the end. As iteration, for whoever passes on many."""
-        items: Sequence[Delta | Broken] = self._pending
-        if items:
-            items, self._pending = items[::-1], []
-        elif self._source is None and self._answer is not None and not self._is_given:
-            self._is_given = True
-            return (as_delta(self._answer),)
-        else:
-            items = await self._next()
-        for item in items:
-            if isinstance(item, Delta):
-                self._count(item)
-            else:
-                await self._broke(item)
-        return items
 
     async def pour(self, take: Taker) -> None:
         """Hands all items to `take`, to the end: for whoever passes on many."""
+        if self._source is None and self._answer is not None:
+            take((as_delta(self._answer),))
+            return
         spring = self._source if isinstance(self._source, Spring) else None
-        while self._pending or spring is None:
-            items = await self.batch()
-            if not items:
-                return
-            wait = take(items)
+        items: Sequence[Delta | Broken] = self._pending[::-1]
+        self._pending = []
+        if not items and spring is None:
+            items = await self._next()
+        while items:
+            wait = self._hand(items, take)
+            if isinstance(items[-1], Broken):
+                await self.aclose()
             if wait is not None:
                 await wait()
-        if self._source is spring:  # no Broken came before
+            items = () if spring is not None else await self._next()
+        if spring is not None and self._source is spring:  # no Broken came before
             await self._pour(spring, take)
 
     async def _pour(self, spring: Spring, take: Taker) -> None:
-        def counted(items: Sequence[Delta | Broken]) -> Callable[[], Awaitable[None]] | None:
-            for item in items:
-                if isinstance(item, Delta):
-                    self._count(item)
-                else:
-                    self._usage = item.usage or self._usage
-                    self._end("broken", item.error)
-            return take(items)
-
         self._begin_reading()
         try:
-            await spring.pour(counted)
+            await spring.pour(lambda items: self._hand(items, take))
             self._end("ok", None)
         finally:
             self._reading = False
             await self.aclose()
+
+    def _hand(self, items: Sequence[Delta | Broken], take: Taker) -> Callable[[], Awaitable[None]] | None:
+        for item in items:
+            self._count(item)
+        return take(items)
 
     async def _next(self) -> Sequence[Delta | Broken]:
         """What the source gives next; () when it has ended."""
@@ -365,8 +349,12 @@ class Reply:
             raise RuntimeError("A reply has one reader: this one is being read already.")
         self._reading = True
 
-    def _count(self, item: Delta) -> None:
-        """An item is handed to the reader."""
+    def _count(self, item: Delta | Broken) -> None:
+        """An item is handed to the reader; of a Broken the hooks hear first."""
+        if isinstance(item, Broken):
+            self._usage = item.usage or self._usage
+            self._end("broken", item.error)
+            return
         self._chars += len(item.text) + len(item.reasoning)
         if self._kept is not None:
             self._kept.append(item.text)
@@ -376,13 +364,6 @@ class Reply:
             self._usage = item.usage
         if item.finish is not None:
             self._finish = item.finish
-
-    async def _broke(self, item: Broken) -> None:
-        self._usage = item.usage or self._usage
-        try:
-            self._end("broken", item.error)
-        finally:
-            await self.aclose()
 
     async def aclose(self) -> None:
         """Stop here: closes the upstream. A reply whose finish was not seen is recorded as cancelled."""
