@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from pointsman.catalog import FREE, Measured, Price, PriceBook, Quote, parse_size, rows, select, shipped_catalog
+from pointsman.catalog.matrix import ENOUGH_GRADES
 from pointsman.core import ConfigError
 
 CATALOG = shipped_catalog()
@@ -82,7 +83,7 @@ def test_kind_capability_availability_and_age_filter(matrix):
 
 def test_a_measured_figure_takes_the_place_of_the_prior():
     """What was recorded would never change the order that was guessed at first."""
-    measured = {"local/smollm2-135m": Measured(calls=50, quality=9.5, latency_ms=40.0, success=1.0)}
+    measured = {"local/smollm2-135m": Measured(calls=50, quality=9.5, grades=20, latency_ms=40.0, success=1.0)}
     matrix = rows(
         CATALOG,
         lambda provider, model_id: Quote(FREE, None),
@@ -93,6 +94,14 @@ def test_a_measured_figure_takes_the_place_of_the_prior():
     assert best.offer.endpoint == "local/smollm2-135m"
     assert best.quality("coding") == 9.5 and best.rubric("coding").performance < 5
     assert best.latency_ms == 40.0
+
+
+def test_a_few_grades_do_not_take_the_place_of_the_prior():
+    """One user's bad day would put a model last for everybody."""
+    few = Measured(calls=50, quality=0.0, grades=ENOUGH_GRADES - 1)
+    matrix = rows(CATALOG, lambda provider, model_id: Quote(FREE, None), lambda offer: True, measured=lambda offer: few)
+    for row in matrix:
+        assert row.quality("coding") == row.stated_quality("coding") != 0.0
 
 
 def test_an_endpoints_own_window_takes_the_place_of_the_cards():

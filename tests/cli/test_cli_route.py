@@ -1,6 +1,7 @@
 """`pointsman route`: it shows a decision and calls nothing."""
 
 import json
+import re
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def test_route_shows_the_choice_and_calls_nothing(run: Run, config: Path, upstre
 def test_explain_lists_who_can_serve_and_groups_the_others(run: Run, config: Path) -> None:
     """Seventy lines about missing keys would hide the two that matter."""
     out = run("route", "hello", "--explain").stdout
-    assert [word for word in ("score", "quality", "cost", "seconds") if word not in out] == []
+    assert [word for word in ("score", "chosen", "quality", "cost", "seconds") if word not in out] == []
+    assert re.search(r"^  echo = [+-]\d\.\d{3} quality \((assumed|stated)\) ", out, re.MULTILINE)
     assert "models need OPENAI_API_KEY" in out
     assert "local/smollm2-135m is not here yet: pointsman models pull smollm2-135m" in out
     assert len(out.splitlines()) < 40
@@ -42,7 +44,14 @@ def test_json_holds_every_candidate(run: Run, config: Path) -> None:
         "quality",
         "expected_cost_usd",
         "expected_seconds",
+        "score_sd",
+        "quality_sd",
+        "cost_sd_usd",
+        "seconds_sd",
+        "quality_source",
+        "terms",
     }
+    assert first["score"] == pytest.approx(sum(first["terms"].values()))
     assert (first["model"], first["rejected"], first["probability"]) == ("echo", None, 1.0)
     assert isinstance(first["expected_cost_usd"], str)
     by_name = {candidate["model"]: candidate for candidate in route["candidates"]}

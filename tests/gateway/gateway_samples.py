@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from pointsman.core import Answer, Broken, Delta, Reply
+from pointsman.core import Answer, Broken, Delta, ManualClock, Reply
 from pointsman.gateway import Environment, Gateway
 from pointsman.ledger import Entry
 from prices import with_prices
@@ -149,8 +149,15 @@ def environment(home: Path, config: str = "", variables: Mapping[str, str] | Non
     return Environment(home=home, variables=dict(variables or {}), config_file=path)
 
 
-def gateway(folder: Path, config: str = NO_OLLAMA, variables: Mapping[str, str] | None = None) -> Gateway:
-    return Gateway(environment=environment(folder / "home", config, variables))
+def gateway(
+    folder: Path,
+    config: str = NO_OLLAMA,
+    variables: Mapping[str, str] | None = None,
+    *,
+    clock: ManualClock | None = None,
+) -> Gateway:
+    found = environment(folder / "home", config, variables)
+    return Gateway(environment=found, clock=clock.clock) if clock is not None else Gateway(environment=found)
 
 
 def entries(asked: Gateway) -> list[Entry]:

@@ -17,7 +17,7 @@ from ledger_samples import NOON, busy_entry, entry
 from msgspec import structs
 
 from pointsman.core import Nanos, Usage, Weighed
-from pointsman.ledger import Entry, Ledger
+from pointsman.ledger import Entry, Feedback, Ledger, verify
 from pointsman.ledger.names import Names
 from pointsman.ledger.queries import Queries
 from pointsman.ledger.rows import AT_ONCE, insert_entries
@@ -159,3 +159,21 @@ def test_a_name_that_was_rolled_back_is_made_again(tmp_path: Path) -> None:
         ledger.record(entry(user="ann", model="new"))
         ledger.flush()
         assert [row.group for row in ledger.queries.cost("user")] == ["ann"]
+
+
+@pytest.mark.parametrize("damage", [b"\x01", b"\xc1" * 20, b"\x91\xa3abc"])
+def test_an_entry_whose_details_are_damaged_is_read_without_them(tmp_path: Path, damage: bytes) -> None:
+    """One bad row would keep everybody from everything: lists, exports, learning, and the calls that wait for it."""
+    made = entry(candidates=(Weighed("a/b", 0.5, 0.25),), state_version="17", features=b"\x02")
+    with Ledger.open(tmp_path) as ledger:
+        ledger.record(made)
+        ledger.flush()
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as file:
+            file.execute("UPDATE entries SET details = ?", (damage,))
+            file.commit()
+        (read,) = ledger.queries.recent()
+        ledger.feedback.add(Feedback(made.call_id, NOON, 1.0))
+        (graded,) = ledger.feedback.graded()
+        assert "1 entries have details" in verify(ledger).findings[0].found
+    assert read == graded.entry
+    assert (read.call_id, read.cost, read.candidates) == (made.call_id, made.cost, ())

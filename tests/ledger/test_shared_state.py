@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from pointsman.core import ManualClock, MemoryState, Rate
+from pointsman.core.state import LESSER, MOST
 from pointsman.ledger import REAL_CLOCK
 from pointsman.ledger.shared_state import TRY_AGAIN, SharedState
 
@@ -360,3 +361,19 @@ def test_a_look_makes_no_file(tmp_path: Path) -> None:
     state.refresh()
     state.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_many_conversations_push_out_no_outage(path: Path) -> None:
+    """On a busy server a key that its provider refused would be tried again by every process that starts."""
+    clock = ManualClock(NOON)
+    with opened(path, clock) as state:
+        state.put("account:a:key", b"refused", 60.0)
+        with closing(sqlite3.connect(path)) as file:
+            rows = ((f"{LESSER}conversation:{number}", b"one", NOON + HOUR, HOUR) for number in range(MOST))
+            file.executemany("INSERT INTO facts (name, value, ends, seconds) VALUES (?, ?, ?, ?)", rows)
+            file.commit()
+    with opened(path, clock) as state:
+        assert state.get("account:a:key") == b"refused"
+        for number in range(1024):
+            state.put(f"{LESSER}conversation:{number}/", b"one", HOUR)
+        assert state.get("account:a:key") == b"refused"

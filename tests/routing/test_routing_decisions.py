@@ -17,6 +17,8 @@ from pointsman.routing import (
     Candidate,
     Chain,
     Decision,
+    Estimate,
+    Forecast,
     Objective,
     Outcome,
     RouteState,
@@ -27,6 +29,7 @@ from pointsman.routing import (
     read_prompt,
     route,
 )
+from pointsman.routing.expectations import log_odds
 
 PRIORITIES: tuple[Priority, ...] = ("performance", "balanced", "frugal")
 SIMPLE = "Hello!"
@@ -83,6 +86,7 @@ def decide(
         ({}, call(max_tokens=4_001), "writes at most 4,000 tokens, 4,001 are asked for"),
         ({}, call(needs=Needs(max_latency=1)), "takes about 4.5 s, the limit is 1 s"),
         ({}, call(needs=Needs(max_cost=Nanos(1_000))), "may cost $0.00041, the budget is $0.0000010"),
+        ({}, call(needs=Needs(max_cost=Nanos(405_999))), "may cost $0.000406, the budget is $0.00041"),
         ({"input_price": None}, call(needs=Needs(max_cost=from_usd(1))), "has no known price, so the budget could not"),
         ({"output_price": None}, call(needs=Needs(max_cost=from_usd(1))), "has no known price, so the budget could"),
     ],
@@ -413,3 +417,70 @@ def test_a_candidate_is_a_value() -> None:
     with pytest.raises(AttributeError):
         candidate("a").name = "b"  # type: ignore[misc]
     assert structs.replace(candidate("a"), name="b") == candidate("b")
+
+
+def known_by_a_router(**qualities: float) -> Forecast:
+    """A router that expects so much of each model where 0.6 is usual: `demand` says the same for all others."""
+    harder = sum(log_odds(0.6) - log_odds(value) for value in qualities.values()) / len(qualities)
+    return Forecast(
+        quality={model: Estimate(value, 0.02, "learned") for model, value in qualities.items()},
+        usual=dict.fromkeys(qualities, 0.6),
+        best_single=next(iter(qualities)),
+        demand=Estimate(harder),
+    )
+
+
+def forecast_for(candidates: list[Candidate], forecast: Forecast, priority: Priority = "performance") -> Decision:
+    asked = call()
+    policy = Objective(priority)
+    return policy(asked, read_prompt(asked.chat), candidates, RouteState(), Random(0), forecast=forecast)
+
+
+def test_a_learned_forecast_counts_more_than_a_profile() -> None:
+    """What was measured on a user's own prompts would give way to what a table says."""
+    candidates = [candidate("a", quality=0.9), candidate("b", quality=0.3)]
+    assert forecast_for(candidates, known_by_a_router(a=0.4, b=0.7)).chosen == "b"
+
+
+def test_what_the_router_never_saw_is_judged_by_its_ability_and_the_prompt_s_demand() -> None:
+    """A new model could not be weighed against known ones: its profile says 0.8 where others, as good, have 0.6."""
+    candidates = [candidate("a", quality=0.8), candidate("new", quality=0.8)]
+    for expected in (0.9, 0.6, 0.2):
+        decision = forecast_for(candidates, known_by_a_router(a=expected))
+        told = {one.model: one.quality.value for one in decision.candidates if one.quality}
+        assert told["new"] == pytest.approx(told["a"])
+    better = [candidate("a", quality=0.8), candidate("new", quality=0.9)]
+    assert forecast_for(better, known_by_a_router(a=0.6)).chosen == "new"
+
+
+def test_a_doubtful_lead_does_not_beat_the_best_single_model() -> None:
+    """On prompts unlike any that it knows the router would do harm."""
+    candidates = [candidate("a"), candidate("b")]
+    forecast = known_by_a_router(a=0.6, b=0.65)
+    assert forecast_for(candidates, forecast).chosen == "b"
+    doubtful = structs.replace(forecast, quality={**forecast.quality, "b": Estimate(0.65, 0.2, "learned")})
+    decision = forecast_for(candidates, doubtful)
+    assert decision.chosen == "a"
+    assert {one.model: one.terms.get("doubt") for one in decision.candidates} == {"a": None, "b": -0.2}
+
+
+def test_models_that_fail_often_are_worth_less() -> None:
+    """A model that times out every third call would be the first choice of every one of them."""
+    candidates = [candidate("a", quality=0.62), candidate("b", quality=0.6)]
+    state = learn(RouteState(), [Outcome("a", number % 3 > 0, 1.0) for number in range(60)])
+    assert decide(candidates, priority="performance").chosen == "a"
+    assert decide(candidates, priority="performance", state=state).chosen == "b"
+
+
+def test_a_free_tier_that_runs_out_is_kept_for_later() -> None:
+    """What is left of the day would be gone on calls that another model serves as well."""
+    fresh, used = (candidate(name, deployment="free", quota_left=left) for name, left in (("a", 0.9), ("b", 0.1)))
+    assert decide([used, fresh]).chosen == "a"
+
+
+def test_creative_and_analytical_judge_by_their_own_tasks() -> None:
+    """The words would be names without a meaning."""
+    poet = candidate("poet", rubrics={"writing": Rubric(9, 5), "analysis": Rubric(3, 5)})
+    analyst = candidate("analyst", rubrics={"writing": Rubric(3, 5), "analysis": Rubric(9, 5)})
+    assert decide([poet, analyst], priority="creative").chosen == "poet"
+    assert decide([poet, analyst], priority="analytical").chosen == "analyst"

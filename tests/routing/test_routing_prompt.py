@@ -26,6 +26,7 @@ from pointsman.core import (
     ToolUse,
 )
 from pointsman.routing import TASKS, estimate_tokens, read_prompt
+from pointsman.routing.languages import LANGUAGES
 
 EXAMPLES = Path(__file__).with_name("example_prompts.txt").read_text("utf-8")
 COMPLEXITIES = ("simple", "moderate", "complex")
@@ -71,17 +72,19 @@ def test_the_features_fit_the_ledger(texts: list[str]) -> None:
     """An entry with more than 256 bytes of features is refused, and the call with it."""
     features = read_prompt(Chat(tuple(Message("user", (Text(text),)) for text in texts))).encode()
     assert len(features) <= 256
-    assert features[0] == 1
+    assert features[0] == 2
 
 
 def test_the_features_can_be_read_back_by_their_layout() -> None:
     """A replay would see another prompt than the router saw."""
     prompt = chat("¿Qué es 1, 2 o 3? ```x```", Image(url="u"), system="s", tools=(Tool("f"), Tool("g")))
     read = read_prompt(prompt)
-    version, tokens, chars, messages, tools, images, questions, numbers, flags, foreign, *probabilities = struct.unpack(
-        f"<BII5HBB{3 + len(TASKS)}B", read.encode()
+    version, tokens, chars, messages, tools, images, questions, numbers, flags, foreign, *rest = struct.unpack(
+        f"<BII5HBB{3 + len(TASKS)}BBBB", read.encode()
     )
-    assert (version, tokens, chars, messages, tools, images) == (1, read.input_tokens, 25, 2, 2, 1)
+    *probabilities, language, code_language, structure = rest
+    assert (version, tokens, chars, messages, tools, images) == (2, read.input_tokens, 25, 2, 2, 1)
+    assert (LANGUAGES[language], code_language, structure) == ("es", 0, 0)
     assert (questions, numbers) == (read.questions, read.numbers) == (1, 3)
     assert flags == 1 | 2 | 8
     assert foreign / 255 == pytest.approx(2 / 25, abs=0.01)

@@ -15,6 +15,9 @@ from .contents import Catalog
 from .prices import Quote
 from .providers import Deployment, ProviderRow
 
+ENOUGH_GRADES = 10
+"""With fewer, one user's bad day would decide where a model stands."""
+
 Sort = Literal["quality", "speed", "price", "context", "latency", "name"]
 
 
@@ -23,7 +26,9 @@ class Measured(Struct, frozen=True):
 
     calls: int
     quality: float | None = None
-    """0 to 10."""
+    """0 to 10: the mean of what users and judges said of its answers."""
+    grades: int = 0
+    """By how many of them."""
     latency_ms: float | None = None
     """The median to the first content."""
     success: float | None = None
@@ -57,9 +62,12 @@ class Row(Struct, frozen=True):
         return Rubric(performance=2 * profile.quality, speed=2 * profile.speed, stated_by=self.card.stated_by)
 
     def quality(self, task: str | None) -> float | None:
-        """0 to 10: as measured, else as stated."""
-        if self.measured is not None and self.measured.quality is not None:
+        """0 to 10: as measured where that are grades enough, else as stated."""
+        if self.measured is not None and self.measured.quality is not None and self.measured.grades >= ENOUGH_GRADES:
             return self.measured.quality
+        return self.stated_quality(task)
+
+    def stated_quality(self, task: str | None) -> float | None:
         rubric = self.rubric(task)
         return None if rubric is None else rubric.performance
 

@@ -8,9 +8,9 @@ from typing import IO
 
 from msgspec import Struct, structs
 
-from ..core import Call, NoCandidate, show_usd, to_usd
+from ..core import Call, Nanos, NoCandidate, show_usd, to_usd
 from ..gateway import Gateway
-from ..routing import Considered, Decision
+from ..routing import Considered, Decision, Estimate
 from .terminal import Column, show_line, show_table
 
 NOTHING_SERVES = """No model can serve yet. Any one of these changes that:
@@ -20,6 +20,9 @@ NOTHING_SERVES = """No model can serve yet. Any one of these changes that:
 
 GROUPED_FROM = 3
 """So many models with one and the same reason share a line."""
+
+MOST_SUMS = 3
+"""Candidates, the best first, of which it is shown what their scores are the sums of."""
 
 _KEY = re.compile(r"has no key: set (\w+)")
 _ACCOUNT = re.compile(r"^(The account .+?), of \S+,")
@@ -70,7 +73,7 @@ class Quality(Struct, frozen=True):
         return f"quality {self.asked:.2f} was asked for: {model} has {self._of(model):.2f}, {others}."
 
     def _of(self, model: str) -> float | None:
-        return next((one.quality for one in self.candidates if one.model == model), None)
+        return next((one.quality.value for one in self.candidates if one.model == model and one.quality), None)
 
 
 def asked_quality(gateway: Gateway, call: Call) -> float | None:
@@ -89,6 +92,15 @@ class CandidateJson(Struct, frozen=True):
     quality: float | None
     expected_cost_usd: str | None
     expected_seconds: float | None
+    score_sd: float
+    quality_sd: float | None
+    """Standard deviations: how far off the figure may well be."""
+    cost_sd_usd: str | None
+    seconds_sd: float | None
+    quality_source: str | None
+    """assumed, stated, measured or learned."""
+    terms: dict[str, float]
+    """What the score is the sum of."""
 
 
 def as_json(considered: Considered) -> CandidateJson:
@@ -98,9 +110,15 @@ def as_json(considered: Considered) -> CandidateJson:
         rejected=considered.rejected or None,
         score=considered.score,
         probability=considered.probability,
-        quality=considered.quality,
+        quality=None if considered.quality is None else considered.quality.value,
         expected_cost_usd=None if considered.expected_cost is None else to_usd(considered.expected_cost),
         expected_seconds=considered.expected_seconds,
+        score_sd=considered.score_sd,
+        quality_sd=None if considered.quality is None else considered.quality.sd,
+        cost_sd_usd=None if considered.cost is None else to_usd(Nanos(round(considered.cost.sd))),
+        seconds_sd=None if considered.seconds is None else considered.seconds.sd,
+        quality_source=None if considered.quality is None else considered.quality.source,
+        terms=dict(considered.terms),
     )
 
 
@@ -112,6 +130,8 @@ def show_candidates(decision: Decision, file: IO[str]) -> None:
         start = 0 if serving[0].score is not None else 1
         rows = [(one.model, one.deployment, *_figures(one)[start:]) for one in serving]
         show_table((*_NAMES, *_FIGURES[start:]), rows, file=file)
+        for line in _sums(serving[:MOST_SUMS]):
+            show_line(line, file=file)
     lines = reasons(decision.candidates)
     if lines:
         show_line("Filtered out:", file=file)
@@ -154,15 +174,36 @@ def _why_nobody(decision: Decision, wait: float | None) -> str:
 
 
 _NAMES = (Column("model", wraps=True), Column("kind"))
-_FIGURES = tuple(Column(name, "right") for name in ("score", "quality", "cost", "seconds"))
+_FIGURES = tuple(Column(name, "right") for name in ("score", "chosen", "quality", "cost", "seconds"))
 
 
 def _figures(candidate: Considered) -> tuple[str, ...]:
+    cost = candidate.expected_cost
     return (
         "" if candidate.score is None else f"{candidate.score:.3f}",
-        "unknown" if candidate.quality is None else f"{candidate.quality:.2f}",
-        "unknown" if candidate.expected_cost is None else show_usd(candidate.expected_cost),
-        "unknown" if candidate.expected_seconds is None else f"{candidate.expected_seconds:.2g}",
+        f"{candidate.probability:.0%}" if candidate.probability else "",
+        _with_doubt(candidate.quality, 2),
+        "unknown" if cost is None else show_usd(cost),
+        "unknown" if candidate.seconds is None else f"{candidate.seconds.value:.2g}",
+    )
+
+
+def _with_doubt(estimate: Estimate | None, digits: int) -> str:
+    """The figure, and how far off it may well be."""
+    if estimate is None:
+        return "unknown"
+    return f"{estimate.value:.{digits}f} ±{estimate.sd:.{digits}f}" if estimate.sd else f"{estimate.value:.{digits}f}"
+
+
+def _sums(candidates: Sequence[Considered]) -> list[str]:
+    """What each score is the sum of, and where its quality comes from."""
+    return [f"  {one.model} = {_sum(one)}" for one in candidates if one.score is not None]
+
+
+def _sum(candidate: Considered) -> str:
+    sources = {"quality": f" ({candidate.quality.source})"} if candidate.quality else {}
+    return " ".join(
+        f"{value:+.3f} {name}{sources.get(name, '')}" for name, value in candidate.terms.items() if round(value, 3)
     )
 
 

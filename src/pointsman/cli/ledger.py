@@ -14,10 +14,10 @@ import click
 import msgspec
 from msgspec import Struct
 
-from ..core import Chat, InvalidCall, Message, Text, show_usd
+from ..core import Chat, InvalidCall, Message, Text, from_usd, show_usd
 from ..core.plain import ascii_escaped, plain_text
 from ..ledger import Entry, Ledger, csv_lines, jsonl, parse_since
-from ..ledger.export import ExportedRow, exported
+from ..ledger.export import ExportedCandidate, ExportedRow, exported
 from .ledger_care import backup, restore, verify
 from .opening import open_gateway
 from .options import config_option, json_option
@@ -218,20 +218,28 @@ def _show_entry(entry: Entry, opened: Ledger) -> None:
         show_table(
             (
                 Column("candidate", wraps=True),
-                Column("score", "right"),
-                Column("probability", "right"),
+                *(Column(name, "right") for name in ("score", "probability", "quality", "cost")),
                 Column("rejected", wraps=True),
             ),
-            [
-                (c.model, "" if c.score is None else f"{c.score:.3f}", f"{c.probability:.2f}", c.rejected)
-                for c in row.candidates
-            ],
+            [_candidate_cells(one) for one in row.candidates],
         )
     body = opened.queries.body(entry.attempt_id)
     if body is not None:
         wrapper = Wrapper(lambda: width_of(sys.stdout))
         text = plain_text(f"\nprompt:\n{_readable(body.prompt)}\n\nanswer:\n{body.answer}\n")
         print(wrapper.feed(text) + wrapper.end(), end="")
+
+
+def _candidate_cells(candidate: ExportedCandidate) -> tuple[str, ...]:
+    """With what was expected of it; '' for what was not recorded."""
+    return (
+        candidate.model,
+        "" if candidate.score is None else f"{candidate.score:.3f}",
+        f"{candidate.probability:.2f}",
+        "" if candidate.quality is None else f"{candidate.quality:.2f}",
+        "" if candidate.cost_usd is None else show_usd(from_usd(candidate.cost_usd)),
+        candidate.rejected,
+    )
 
 
 def _readable(prompt: bytes) -> str:

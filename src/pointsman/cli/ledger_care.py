@@ -28,6 +28,9 @@ class VerifiedJson(Struct, frozen=True):
     bodies: int
     keys: int
     purses: int
+    feedback: int
+    states: int
+    """Versions of what was learned."""
     journals: int
     waiting: int
     """Records in journals, which are stored from there."""
@@ -145,6 +148,8 @@ def _show(result: Verified, file: Path) -> None:
         (result.entries, "attempt"),
         (result.keys, "key"),
         (result.purses, "purse"),
+        (result.feedback, "feedback"),
+        (result.states, "state"),
         (result.journals, "journal"),
     )
     held = ", ".join(count(number, word) for number, word in counted)
@@ -170,6 +175,8 @@ def _json(result: Verified, file: Path) -> VerifiedJson:
         bodies=result.bodies,
         keys=result.keys,
         purses=result.purses,
+        feedback=result.feedback,
+        states=result.states,
         journals=result.journals,
         waiting=result.waiting,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ..catalog import (
 )
 from ..core import LedgerError, to_usd
 from ..gateway import Gateway, Model
-from ..ledger import Ledger
+from ..ledger import Ledger, MeanScore
 from .candidates import grouped_reasons
 from .local_models import ps, pull, stop
 from .opening import open_gateway
@@ -39,6 +39,10 @@ class MeasuredJson(Struct, frozen=True):
     """The median."""
     success: float | None
     """Share of calls, 0 to 1."""
+    quality: float | None
+    """0 to 10: the mean of `grades` grades that users and judges gave; for the task that was asked for, else for
+    all."""
+    grades: int
 
 
 class ModelJson(Struct, frozen=True):
@@ -57,7 +61,8 @@ class ModelJson(Struct, frozen=True):
     list_input_usd_per_mtok: str | None
     list_output_usd_per_mtok: str | None
     quality: float | None
-    """0 to 10: for the task that was asked for, else on the whole."""
+    """0 to 10: for the task that was asked for, else on the whole. As stated, until there are ten grades."""
+    stated_quality: float | None
     speed: float | None
     best_use: str | None
     capabilities: tuple[str, ...]
@@ -104,7 +109,8 @@ def models(
 ) -> None:
     """Compare the models that can be named here, by price, context, quality and speed.
 
-    Quality and speed are 0 to 10; they are priors until calls have been measured.
+    Quality and speed are 0 to 10, as stated; quality as measured once a model was graded ten times (`pointsman
+    feedback`).
 
     \b
     Examples:
@@ -121,7 +127,7 @@ def models(
         return
     least = None if min_context is None else parse_size(min_context)
     roster = asyncio.run(_roster(gateway))
-    measured = _measured(gateway.ledger)
+    measured = _measured(gateway.ledger, task or None)
     rows = select(
         [
             _row(model, is_own=model.name in gateway.config.models, measured=measured.get(model.name))
@@ -153,22 +159,43 @@ async def _roster(gateway: Gateway) -> dict[str, Model]:
         return {model.name: model for model in gateway.roster.everyone()}
 
 
-def _measured(ledger: Ledger) -> Mapping[str, Measured]:
-    """By model. A ledger that cannot be read takes nothing else from the matrix."""
+def _measured(ledger: Ledger, task: str | None) -> Mapping[str, Measured]:
+    """By model, with grades for `task` only where one is given. A ledger that cannot be read takes nothing else from
+    the matrix."""
     try:
         ledger.flush()
         performance = ledger.queries.performance()
+        means = ledger.feedback.means()
     except LedgerError as error:
         show_line(f"Nothing measured is shown: {error.message}", style="yellow")
         return {}
+    grades = _grades([mean for mean in means if task in (None, mean.task)])
     return {
         row.model: Measured(
             calls=row.requests,
+            quality=grades[row.model].quality if row.model in grades else None,
+            grades=grades[row.model].count if row.model in grades else 0,
             latency_ms=None if row.ttft.p50 is None else row.ttft.p50 * 1000,
             success=row.success_rate,
         )
         for row in performance
     }
+
+
+class _Grades(Struct, frozen=True):
+    count: int
+    quality: float
+    """0 to 10."""
+
+
+def _grades(means: Iterable[MeanScore]) -> dict[str, _Grades]:
+    """By model, over its tasks."""
+    counts: dict[str, int] = {}
+    sums: dict[str, float] = {}
+    for mean in means:
+        counts[mean.model] = counts.get(mean.model, 0) + mean.count
+        sums[mean.model] = sums.get(mean.model, 0.0) + mean.count * mean.mean
+    return {model: _Grades(count, 10 * sums[model] / count) for model, count in counts.items()}
 
 
 def _row(model: Model, *, is_own: bool, measured: Measured | None) -> Row:
@@ -203,12 +230,17 @@ def _json(row: Row, model: Model, task: str | None) -> ModelJson:
         list_input_usd_per_mtok=_usd(listed, "input"),
         list_output_usd_per_mtok=_usd(listed, "output"),
         quality=row.quality(task),
+        stated_quality=row.stated_quality(task),
         speed=None if rubric is None else rubric.speed,
         best_use=row.card.profile.best_use if row.card.profile else None,
         capabilities=tuple(sorted(row.card.capabilities)),
         legacy=row.card.legacy,
-        measured=None if measured is None else MeasuredJson(measured.calls, measured.latency_ms, measured.success),
+        measured=None if measured is None else _measured_json(measured),
     )
+
+
+def _measured_json(measured: Measured) -> MeasuredJson:
+    return MeasuredJson(measured.calls, measured.latency_ms, measured.success, measured.quality, measured.grades)
 
 
 def _usd(price: Price | None, bucket: str) -> str | None:
@@ -248,7 +280,7 @@ def _print_rows(rows: list[Row], roster: Mapping[str, Model], task: str | None) 
     show_line("US dollars for a million tokens; ? is unknown. Quality and speed of 10.", style="dim")
     for row in rows:
         if row.measured is not None:
-            show_line(f"measured: {row.card.id} · {_figures(row.measured)}", style="dim")
+            show_line(f"measured: {row.card.id} · {_figures(row.measured, row.stated_quality(task))}", style="dim")
     missing = {row.card.id: roster[row.card.id].unavailable for row in rows if not row.available}
     for line in grouped_reasons(missing):
         show_line(line, style="dim")
@@ -269,10 +301,15 @@ def _mark(mark: float | None) -> str:
     return "?" if mark is None else f"{mark:g}"
 
 
-def _figures(measured: Measured) -> str:
+def _figures(measured: Measured, stated: float | None) -> str:
     first = "" if measured.latency_ms is None else f"first word {measured.latency_ms / 1000:.2f} s · "
     share = "" if measured.success is None else f", {measured.success:.0%} ok"
-    return f"{first}{count(measured.calls, 'attempt')}{share}"
+    grades = "" if measured.quality is None else f" · quality {measured.quality:.2g} of 10 by {_by(measured, stated)}"
+    return f"{first}{count(measured.calls, 'attempt')}{share}{grades}"
+
+
+def _by(measured: Measured, stated: float | None) -> str:
+    return count(measured.grades, "grade") + ("" if stated is None else f" (stated: {stated:g})")
 
 
 def _print_library(gateway: Gateway, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -98,7 +98,7 @@ def needs_options(command: F) -> F:
             click.option("--model", default="auto", show_default=True, help="A model, pool or mode by its name."),
             click.option(
                 "--priority",
-                type=click.Choice(["performance", "balanced", "frugal"]),
+                type=click.Choice(get_args(Priority)),
                 help="What counts among models that are good enough.",
             ),
             click.option("--budget", type=Usd(), metavar="USD", help="The most that this call may cost."),

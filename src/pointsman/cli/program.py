@@ -22,15 +22,19 @@ from .options import wants_json
 COMMANDS: Mapping[str, str] = {
     "ask": "Answer a prompt with the model that serves it best.",
     "route": "Show which model would get a prompt, and why. Calls nothing.",
+    "replay": "Decide recorded calls by another policy; what would that have brought?",
     "compare": "Ask many models the same thing and report where they differ.",
     "demo": "See it work offline: an answer, a disagreement, a broken stream.",
     "serve": "Serve the OpenAI and Anthropic APIs on this machine.",
     "models": "Compare models; pull local ones.",
     "cost": "What was spent, by model, task, key or day.",
     "budgets": "How each budget stands, and when it is filled again.",
+    "feedback": "Say how good an answer was: routing learns from it.",
     "ledger": "Look into the record of every attempt; check it, back it up.",
     "keys": "Make, list and revoke keys for the server.",
     "config": "Check the configuration, or show what is in force.",
+    "train": "Fit the learned router on graded answers, and report before it is used.",
+    "bench": "Measure the learned router on recorded outcomes.",
     "doctor": "What is configured, reachable and priced, and what to do.",
 }
 """Each stands in the file of its name, as a click command of its name. Held here so that help imports none of them."""

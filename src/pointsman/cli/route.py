@@ -1,4 +1,4 @@
-"""`pointsman route`: what would be chosen, and why. Nothing is called."""
+"""`pointsman route`: what would be chosen, and why; and `pointsman route test`. Nothing is called."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -19,6 +20,7 @@ from .candidates import CandidateJson, as_json, foresee, no_candidate, show_cand
 from .failures import NO_CANDIDATE, tell
 from .opening import open_gateway
 from .options import config_option, json_option, needs_options, read_needs
+from .route_test import route_test
 from .stdin import read_prompt
 from .terminal import print_json, show_line
 
@@ -43,7 +45,29 @@ class BatchPrompt(Struct, frozen=True):
     prompt: str
 
 
-@click.command()
+class PromptOrTest(click.Group):
+    """`route PROMPT`, and `route test …`: a command by itself that has another one below it."""
+
+    # Options may stand behind the prompt, as they may in a plain command.
+    allow_interspersed_args = True
+    allow_extra_args = False
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """For `test` as the first word the context of that command; the word itself is a prompt after `--`."""
+        if args[:1] != ["test"]:
+            return super().make_context(info_name, args, parent, **extra)
+        above = super().make_context(info_name, [], parent, **extra)
+        return self.commands["test"].make_context("test", args[1:], above)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Without the prompt where they are shown for `test`, which has none."""
+        params = super().get_params(ctx)
+        return params if ctx.command is self else [param for param in params if isinstance(param, click.Option)]
+
+
+@click.group(cls=PromptOrTest, invoke_without_command=True, subcommand_metavar="| test FILE")
 @click.argument("prompt", required=False)
 @click.option("--explain", is_flag=True, help="Show all candidates, and why the others cannot serve.")
 @click.option(
@@ -72,12 +96,18 @@ def route(
 ) -> None:
     """Show which model would get a prompt, and why. Calls nothing.
 
+    --explain shows each candidate's score and, of the best three, what it is the sum of; `chosen`, the probability with
+    which it is taken; and what is expected of the call: quality from 0 to 1, cost, seconds. ± is one standard
+    deviation. Quality is learned (from graded answers), stated (in the model's profile) or assumed.
+
     \b
     Examples:
       pointsman route "Translate this to German: good morning" --explain
       pointsman route "Prove Fermat's little theorem." --priority performance --json
       pointsman route "hello" --model my-pool --explain
       pointsman route --batch prompts.txt --local-only
+      pointsman route test routing.yaml
+      pointsman route -- test
     """
     if batch is not None and prompt is not None:
         raise click.UsageError("Give a PROMPT or --batch FILE, not both.")
@@ -96,6 +126,9 @@ def route(
             _show(gateway, decision, explain=explain)
     if not all(decision.plan for decision in decisions):
         click.get_current_context().exit(NO_CANDIDATE)
+
+
+route.add_command(route_test)
 
 
 def read_batch(path: Path) -> Iterator[str]:

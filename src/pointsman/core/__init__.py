@@ -21,6 +21,7 @@ from .chat import (
 )
 from .clock import Clock, ManualClock
 from .errors import (
+    FAULTS_OF_UPSTREAMS,
     AttemptError,
     BrokenReply,
     Busy,
@@ -49,7 +50,7 @@ from .errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from .money import Nanos, from_usd, show_usd, to_usd, tokens_cost
+from .money import TOKENS_PER_MTOK, Nanos, from_usd, show_usd, to_usd, tokens_cost
 from .replies import (
     Answer,
     Ask,
@@ -70,6 +71,8 @@ from .state import MemoryState, Rate, State, Take
 from .trace import NO_TRACE, Tally, Trace, Weighed
 
 __all__ = [
+    "FAULTS_OF_UPSTREAMS",
+    "TOKENS_PER_MTOK",
     "ANYONE",
     "Answer",
     "Ask",

@@ -12,7 +12,7 @@ from .money import Nanos
 from .trace import NO_TRACE, Tally, Trace
 
 Op = Literal["chat", "embed", "speech", "transcribe"]
-Priority = Literal["performance", "balanced", "frugal"]
+Priority = Literal["performance", "balanced", "frugal", "creative", "analytical"]
 
 
 class Needs(Struct, frozen=True, gc=False):

@@ -247,3 +247,9 @@ class Unreachable(AttemptError):
 
 class BrokenReply(AttemptError):
     kind = "broken_reply"
+
+
+FAULTS_OF_UPSTREAMS = frozenset(
+    error.kind for error in (ModelGone, Overloaded, UpstreamFailed, UpstreamTimeout, Unreachable, BrokenReply)
+)
+"""Kinds that say something of the model that was asked: not of the key, nor of whoever asked."""

@@ -14,6 +14,8 @@ from .clock import Clock
 
 MOST = 100_000
 """Buckets, and facts, that a MemoryState holds at once. Names come from callers, so their number has a bound."""
+LESSER = "~"
+"""So begin the names of what goes first where there are too many: nothing depends on it."""
 
 
 class Rate(Struct, frozen=True):
@@ -203,9 +205,14 @@ class MemoryState:
         now = self._steady()
         kept = {name: fact for name, fact in self._facts.items() if fact[0] > now}
         if len(kept) >= MOST:
-            kept = dict(sorted(kept.items(), key=lambda item: item[1][0])[len(kept) // 2 :])
+            kept = dict(sorted(kept.items(), key=_worth)[len(kept) // 2 :])
         self._facts = kept
         self._sweep_facts_at = min(MOST, max(_SWEEP_AT, 2 * len(kept)))
+
+
+def _worth(fact: tuple[str, tuple[float, bytes]]) -> tuple[bool, float]:
+    name, (ends, _) = fact
+    return not name.startswith(LESSER), ends
 
 
 _SWEEP_AT = 1024

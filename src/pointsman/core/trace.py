@@ -15,6 +15,13 @@ class Weighed(Struct, frozen=True, array_like=True, gc=False):
     probability: float = 0.0
     rejected: str = ""
     """Why it was filtered out; '' for one that could have been chosen."""
+    quality: float | None = None
+    """What was expected of it, 0 to 1; so the two below: what another policy would have done is judged by them."""
+    cost: float | None = None
+    """Nano-dollars."""
+    seconds: float | None = None
+    prior: float | None = None
+    """The part of `quality` that was not learned from use."""
 
 
 class Trace(Struct, frozen=True):

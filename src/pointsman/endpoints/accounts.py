@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 
@@ -90,8 +92,8 @@ class Account:
         self._steady = clock.steady
         self._fact = f"account:{name}:"
         self._held_fact = f"{self._fact}held:{model}"
-        self._requests = _rates(self._fact, "requests", limits.requests_per_minute, limits.requests_per_day)
-        self._tokens = _rates(self._fact, "tokens", limits.tokens_per_minute, limits.tokens_per_day)
+        self._requests = _rates_of(self._fact, "requests", limits.requests_per_minute, limits.requests_per_day)
+        self._tokens = _rates_of(self._fact, "tokens", limits.tokens_per_minute, limits.tokens_per_day)
         self._is_limited = bool(self._requests or self._tokens)
         self.counts_tokens = bool(self._tokens)
         self._held_until = 0.0
@@ -107,6 +109,12 @@ class Account:
         if self._is_limited:
             seconds = max(seconds, self._state.wait(self._takes(tokens)))
         return seconds
+
+    @property
+    def left(self) -> float | None:
+        """The share of its scarcest limit that is left, 0 to 1; None where no limit is known."""
+        used = [self._state.wait([(name, rate, rate.amount)]) / rate.seconds for name, rate in self._rates]
+        return 1 - max(used) if used else None
 
     def take(self, tokens: int) -> float:
         """0.0 when the call was let through and counted, else the seconds until one of that size fits."""
@@ -173,6 +181,10 @@ class Account:
             self._key_works()
             self._state.put(f"{self._fact}key", b"", 0.0)
 
+    @property
+    def _rates(self) -> Sequence[tuple[str, Rate]]:
+        return (*self._requests, *self._tokens)
+
     def _takes(self, tokens: int) -> list[Take]:
         takes = [(name, rate, 1.0) for name, rate in self._requests]
         takes += [(name, rate, float(tokens)) for name, rate in self._tokens]
@@ -197,7 +209,7 @@ class Account:
         self._key_why = ""
 
 
-def _rates(start: str, what: str, a_minute: float | None, a_day: float | None) -> tuple[tuple[str, Rate], ...]:
+def _rates_of(start: str, what: str, a_minute: float | None, a_day: float | None) -> tuple[tuple[str, Rate], ...]:
     spans = (("minute", a_minute, 60.0), ("day", a_day, 86400.0))
     return tuple(
         (f"{start}{what}:{span}", Rate(amount, seconds)) for span, amount, seconds in spans if amount is not None

@@ -104,6 +104,11 @@ class Gate:
         return self.closed(0) is None
 
     @property
+    def quota_left(self) -> float | None:
+        """The share of its account's scarcest limit that is left, 0 to 1; None where no limit is known."""
+        return self.account.left
+
+    @property
     def is_healthy(self) -> bool:
         """The breaker is closed or ready for a trial, the key works, the model is there."""
         return self._sickness() is None

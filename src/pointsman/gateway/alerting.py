@@ -35,6 +35,13 @@ class Notice(Struct, frozen=True):
     spent_usd: str
 
 
+class Change(Struct, frozen=True):
+    """What is posted of a model that was found to have changed."""
+
+    text: str
+    model: str
+
+
 class Alerting:
     """Tells alerts at once and without waiting. `transport` is opened when the first one is posted."""
 
@@ -45,16 +52,28 @@ class Alerting:
 
     def tell(self, alert: Alert) -> None:
         notice = _notice(alert)
-        log.warning("%s", notice.text)
-        if self._webhook:
-            task = asyncio.get_running_loop().create_task(self._post(msgspec.json.encode(notice)))
-            self._posting.add(task)
-            task.add_done_callback(self._posting.discard)
+        self._send(notice.text, msgspec.json.encode(notice))
+
+    def tell_change(self, model: str) -> None:
+        """A model does worse than it did."""
+        text = f"{model} does worse than it did: what was learned of it before counts no more."
+        self._send(text, msgspec.json.encode(Change(text, model)))
+
+    def warn(self, text: str) -> None:
+        """Into the log alone. May be called from any thread."""
+        log.warning("%s", text)
 
     async def close(self) -> None:
         """Waits for what is being posted."""
         if self._posting:
             await asyncio.wait(self._posting, timeout=PATIENCE)
+
+    def _send(self, text: str, body: bytes) -> None:
+        log.warning("%s", text)
+        if self._webhook:
+            task = asyncio.get_running_loop().create_task(self._post(body))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
 
     async def _post(self, body: bytes) -> None:
         why = ""

@@ -18,7 +18,7 @@ from .environment import Environment
 from .specs import BudgetSpec, Config
 from .yaml_file import Lines, load
 
-READY_MODES = ("auto", "performance", "balanced", "frugal", "private")
+READY_MODES = ("auto", "performance", "balanced", "frugal", "creative", "analytical", "private", "bounds")
 """Names for `model:` that need no configuration; a mode of the same name replaces one."""
 
 

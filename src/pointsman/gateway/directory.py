@@ -14,20 +14,31 @@ from msgspec import Struct, structs
 from ..core import NO_NEEDS, Ask, Call, Clock, Needs, NoCandidate, Priority, Reply, UnknownModel, from_usd
 from ..endpoints.load import Load
 from ..endpoints.pool import Member, Pool, measured
-from ..routing import Candidate, Chain, Decision, Objective, RouteState, preset_chains
+from ..routing import (
+    PRIORITIES,
+    Candidate,
+    Chain,
+    Decision,
+    Exploration,
+    Objective,
+    RouteState,
+    Weights,
+    preset_bounds,
+    preset_chains,
+)
 from ..strategies import Choice, Retries, single
+from .conversations import Conversations
+from .forecasts import Forecasts
 from .gates import Gates
 from .roster import LOCAL, Model, Roster
 from .route import Defaults, Route
-from .specs import Config, MemberSpec, ModeSpec, PoolSpec
+from .specs import Config, MemberSpec, ModeSpec, PoolSpec, WeightsSpec
 
 REFRESH_SECONDS = 30
 """How long a list of candidates holds before it is made anew: prices are dated, and models come and go."""
 
 MOST_NAMES = 1024
 """Names come from callers (`provider/anything`), so what is kept of them is bounded."""
-
-PRIORITIES: tuple[Priority, ...] = ("performance", "balanced", "frugal")
 
 
 class Listed(Struct, frozen=True):
@@ -51,6 +62,8 @@ class Directory:
         *,
         retries: Retries,
         state: Callable[[], RouteState],
+        forecasts: Forecasts,
+        conversations: Conversations,
         clock: Clock,
         rng: Random,
         new_id: Callable[[], str],
@@ -61,6 +74,8 @@ class Directory:
         self._connect = connect
         self._retries = retries
         self._state = state
+        self._forecasts = forecasts
+        self._conversations = conversations
         self._clock = clock
         self._rng = rng
         self._new_id = new_id
@@ -189,7 +204,7 @@ class Directory:
 
     def _route(self, name: str) -> Route:
         mode = self.modes.get(name, ModeSpec())
-        policies = {priority: Objective(priority, self._chains) for priority in PRIORITIES}
+        policies = {priority: self._objective(priority, mode) for priority in PRIORITIES}
         default: Priority = mode.priority or self._config.route.priority or "frugal"
         is_mode = name in self.modes
         return Route(
@@ -199,9 +214,21 @@ class Directory:
             self._retries,
             fallback=lambda: self._takeovers(named=not is_mode, is_auto=name == "auto"),
             state=self._state,
+            forecasts=self._forecasts,
+            conversations=self._conversations,
             rng=self._rng,
             new_id=self._new_id,
             defaults=_defaults(mode),
+        )
+
+    def _objective(self, priority: Priority, mode: ModeSpec) -> Objective:
+        learning = self._config.learning
+        return Objective(
+            priority,
+            self._chains,
+            weights=_weights(priority, self._config.route.weights, mode.weights),
+            exploration=Exploration(floor=learning.explore, spread=learning.spread, most_cost=learning.most_cost),
+            bounds=preset_bounds() if mode.rules == "bounds" else None,
         )
 
     @cached_property
@@ -260,14 +287,24 @@ class Directory:
 
 
 def _modes(config: Config) -> Mapping[str, ModeSpec]:
-    """`auto`, the priorities and `private` are ready modes; those of the configuration win."""
+    """`auto`, the priorities, `private` and `bounds` are ready modes; those of the configuration win."""
     auto = ModeSpec(candidates=config.route.candidates, priority=config.route.priority)
     return {
         "auto": auto,
         **{priority: structs.replace(auto, priority=priority) for priority in PRIORITIES},
         "private": structs.replace(auto, local_only=True),
+        "bounds": structs.replace(auto, candidates=preset_bounds().models, rules="bounds"),
         **config.modes,
     }
+
+
+def _weights(priority: Priority, *stated: WeightsSpec) -> Weights:
+    """Those of the priority, where nothing else is stated; what is stated last wins."""
+    weights = PRIORITIES[priority]
+    for spec in stated:
+        own = {name: value for name in spec.__struct_fields__ if (value := getattr(spec, name)) is not None}
+        weights = structs.replace(weights, **own)
+    return weights
 
 
 def _defaults(mode: ModeSpec) -> Defaults:

@@ -56,7 +56,9 @@ class Gates:
 
     def open_among(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """The candidates as they can serve at this moment: what has a full limit, or is out of order, says so. Where
-        nobody is in order, health is not believed: it is likelier that we are wrong."""
+        nobody is in order, health is not believed: it is likelier that we are wrong. Of free tiers it is told how much
+        of them is left."""
+        candidates = [self._with_quota(one) if one.deployment == "free" else one for one in candidates]
         closed = {one.name: shut for one in candidates if (shut := self.closed(one.name)) is not None}
         if not closed:
             return candidates
@@ -67,6 +69,11 @@ class Gates:
             structs.replace(one, unavailable=closed[one.name].reason) if one.name in closed else one
             for one in candidates
         ]
+
+    def _with_quota(self, candidate: Candidate) -> Candidate:
+        gate = self._by_name.get(candidate.name)
+        left = None if gate is None else gate.quota_left
+        return candidate if left is None else structs.replace(candidate, quota_left=left)
 
     def everyone(self) -> Sequence[Gate]:
         """Of every endpoint that was used since the start."""

@@ -27,13 +27,9 @@ from ..core import (
     Ask,
     Call,
     Caller,
-    CallRejected,
     Chat,
     Clock,
-    ContentFiltered,
-    ContextTooLong,
     InvalidCall,
-    LedgerError,
     Message,
     Nanos,
     Needs,
@@ -49,24 +45,25 @@ from ..endpoints.local import MODELS as LOCAL_MODELS
 from ..endpoints.local import installed
 from ..ledger import REAL_CLOCK, Entry, Key, Ledger, SharedState
 from ..ledger.budgets import Budgets
-from ..routing import Decision, Outcome, RouteState, Seen, learn
+from ..routing import Decision, RouteState
 from ..strategies import Retries
 from .alerting import Alerting
 from .attempts import Attempts
 from .config import read_config
 from .connections import Connections
+from .conversations import Conversations
 from .directory import Directory, Listed
 from .discovery import ollama_models
 from .environment import Environment, read_environment
+from .forecasts import Forecasts
 from .gates import Gates, tokens_of
+from .learning import Learning
 from .roster import Model, Roster
 from .specs import Config
 from .spending import Spending
 from .tending import Tending
 
-MOST_OUTCOMES = 256
 TOTAL_SECONDS = 600.0
-FAULTS_OF_CALLERS = frozenset(error.kind for error in (CallRejected, ContextTooLong, ContentFiltered))
 REFERENCE_MODEL = "gpt-5.5"
 """By the list price of this model the ledger says what local and free answers would have cost."""
 
@@ -95,8 +92,6 @@ class Gateway:
             self.config = structs.replace(self.config, server=structs.replace(self.config.server, workers=workers))
         self.clock = clock
         self.ledger = Ledger.open(self.environment.home, keep_bodies=self.config.ledger.bodies)
-        self._state: RouteState | None = None
-        self._outcomes: list[Entry] = []
         self.prices = PriceBook(shipped_catalog().providers, cache=self.environment.home / "cache")
         self.roster = Roster(self.config, shipped_catalog(), self.prices, self.environment, local=self._local_contexts)
         self.configuration.check(self.roster)
@@ -114,10 +109,11 @@ class Gateway:
             reference=lambda: self.reference_price,
             keep_features=self.config.ledger.features,
         )
-        self._attempts.counters.append(self._learn)
+        self.learning = Learning(self.ledger, clock)
+        self._attempts.counters.append(self.learning.add)
         self.state = SharedState(self.environment.home / "state.sqlite", clock)
         self.gates = Gates(self.roster, self.state, clock)
-        self._tending = Tending(self.ledger, self.gates, self._connections.answers, self._attempts.tell)
+        self._tending = Tending(self.ledger, self.gates, self._connections.answers, self._attempts.tell, self._study)
         self._directory = Directory(
             self.config,
             self.roster,
@@ -132,6 +128,10 @@ class Gateway:
                 most_rounds=self.config.retries.rounds,
             ),
             state=self._learnt,
+            forecasts=Forecasts(
+                self.environment.home, clock, enabled=self.config.learning.enabled, warn=self._alerting.warn
+            ),
+            conversations=Conversations(self.state, clock),
             clock=clock,
             rng=rng,
             new_id=new_id,
@@ -289,25 +289,19 @@ class Gateway:
         recorded = self._attempts.recorded(self._connections.endpoint(model), model)
         return guarded(recorded, self.gates.of(model), tokens_of)
 
-    def _learn(self, entries: Sequence[Entry]) -> None:
-        """Kept until somebody asks for the state: most calls name their model, and nobody does."""
-        self._outcomes += entries
-        if len(self._outcomes) >= MOST_OUTCOMES:
-            self._learn_now()
-
-    def _learn_now(self) -> None:
-        if self._state is None:
-            self._state = _remembered(self.ledger)
-        entries, self._outcomes = self._outcomes, []
-        if outcomes := _outcomes(entries):
-            self._state = learn(self._state, outcomes)
+    async def _study(self) -> None:
+        """Whatever goes wrong in it is told and left: entries must be stored, and endpoints probed, all the same."""
+        try:
+            changed = await asyncio.to_thread(self.learning.study)
+        except Exception as error:
+            self._alerting.warn(f"Grades could not be studied: {type(error).__name__}: {error}")
+            return
+        for model in changed:
+            self._alerting.tell_change(model)
 
     def _learnt(self) -> RouteState:
         self._attempts.tell()
-        if self._outcomes or self._state is None:
-            self._learn_now()
-        assert self._state is not None, "it was just learnt"
-        return self._state
+        return self.learning.state
 
     def _local_contexts(self) -> Mapping[str, int]:
         return {name: LOCAL_MODELS[name].context for name in installed(self.environment.home)}
@@ -316,42 +310,6 @@ class Gateway:
 def new_id() -> str:
     """A UUIDv7 as 32 hexadecimal digits: unique, and in order of time."""
     return uuid_utils.uuid7().hex
-
-
-def _outcomes(entries: Sequence[Entry]) -> list[Outcome]:
-    """Without what says nothing of its model: its caller left, or was itself at fault."""
-    return [
-        Outcome(
-            entry.model,
-            entry.status == "ok",
-            entry.seconds,
-            entry.ttft,
-            0 if (usage := entry.usage) is None else usage.output + usage.reasoning,
-        )
-        for entry in entries
-        if entry.status != "cancelled" and entry.error not in FAULTS_OF_CALLERS
-    ]
-
-
-def _remembered(ledger: Ledger) -> RouteState:
-    """What earlier processes saw. A ledger that cannot be read now is no reason not to serve."""
-    try:
-        speeds = ledger.queries.speeds()
-    except LedgerError:
-        return RouteState()
-    return RouteState(
-        seen={
-            speed.model: Seen(
-                calls=speed.attempts,
-                failed=speed.failed,
-                ttft=speed.ttft,
-                seconds=speed.seconds,
-                timed=speed.ok,
-                output_tokens=speed.output_tokens,
-            )
-            for speed in speeds
-        }
-    )
 
 
 def _costless(needs: Needs, at_limit: Literal["free", "local"]) -> Needs:

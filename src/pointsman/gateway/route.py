@@ -9,8 +9,10 @@ from typing import TypeVar
 from msgspec import Struct, structs
 
 from ..core import Call, Nanos, NoCandidate, Reply, Trace, Unservable, Weighed
-from ..routing import Candidate, Decision, Policy, RouteState, read_prompt
+from ..routing import Candidate, Considered, Decision, Policy, RouteState, read_prompt
 from ..strategies import Choice, Retries, single
+from .conversations import Conversations
+from .forecasts import Forecasts
 
 N = TypeVar("N", int, float, Nanos)
 
@@ -41,6 +43,8 @@ class Route:
         *,
         fallback: Callable[[], Sequence[Choice]] = tuple,
         state: Callable[[], RouteState],
+        forecasts: Forecasts,
+        conversations: Conversations,
         rng: Random,
         new_id: Callable[[], str],
         defaults: Defaults | None = None,
@@ -51,6 +55,8 @@ class Route:
         self._retries = retries
         self._fallback = fallback
         self._state = state
+        self._forecasts = forecasts
+        self._conversations = conversations
         self._rng = rng
         self._new_id = new_id
         self._defaults = defaults or Defaults()
@@ -58,6 +64,7 @@ class Route:
     async def __call__(self, call: Call) -> Reply:
         """Raises NoCandidate, with each candidate's reason, when nothing is left."""
         call = self._with_defaults(call)
+        await self._forecasts.ready()
         candidates = self._candidates()
         decision = self._decide(call, candidates)
         if not decision.plan:
@@ -68,6 +75,7 @@ class Route:
             plan += [choice for choice in self._fallback() if choice.name not in planned]
         reply = await single(lambda _: plan, self._retries)(call.traced(_trace(decision, call.trace)))
         reply.decision_id = decision.id
+        self._conversations.remember(call, reply.served.model)
         return reply
 
     def decide(self, call: Call, candidates: Sequence[Candidate] | None = None) -> Decision:
@@ -76,7 +84,15 @@ class Route:
 
     def _decide(self, call: Call, candidates: Sequence[Candidate]) -> Decision:
         prompt = read_prompt(call.chat, call.task)
-        decision = self._policy(call)(call, prompt, candidates, self._state(), self._rng)
+        decision = self._policy(call)(
+            call,
+            prompt,
+            candidates,
+            self._state(),
+            self._rng,
+            forecast=self._forecasts(prompt),
+            conversation=self._conversations.find(call, prompt),
+        )
         return structs.replace(decision, id=self._new_id())
 
     def _with_defaults(self, call: Call) -> Call:
@@ -125,7 +141,21 @@ def _trace(decision: Decision, outer: Trace) -> Trace:
         policy=decision.policy,
         state_version=str(decision.state_version),
         features=decision.features,
-        candidates=tuple(Weighed(c.model, c.score, c.probability, c.rejected) for c in decision.candidates),
+        candidates=tuple(map(_weighed, decision.candidates)),
         run_id=outer.run_id,
         stage=outer.stage,
+    )
+
+
+def _weighed(one: Considered) -> Weighed:
+    if one.rejected:
+        return Weighed(one.model, rejected=one.rejected)
+    return Weighed(
+        one.model,
+        one.score,
+        one.probability,
+        quality=None if one.quality is None else one.quality.value,
+        cost=None if one.cost is None else one.cost.value,
+        seconds=one.expected_seconds,
+        prior=one.prior,
     )

@@ -17,6 +17,7 @@ from ..routing import Chain
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Weight = Annotated[float, Meta(ge=0, le=1000)]
 Mark = Annotated[float, Meta(ge=0, le=10)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
@@ -162,6 +163,24 @@ class PoolSpec(Struct, frozen=True, kw_only=True):
         return tuple(member if isinstance(member, str) else member.model for member in self.members)
 
 
+class WeightsSpec(Struct, frozen=True, kw_only=True):
+    """How much each thing counts, in points of quality. What is left out is as the priority has it."""
+
+    quality: Weight | None = None
+    """Of the expected quality, 0 to 1."""
+    cost: Weight | None = None
+    """Of the expected cost on a scale of tens: a tenth of a cent is 0.4, a dollar 1."""
+    latency: Weight | None = None
+    """Of the expected time on a scale of tens: 100 ms is 0.1, 100 s is 1."""
+    quota: Weight | None = None
+    """Of a free tier's limit that is used up."""
+    risk: Weight | None = None
+    """Of the learned router's uncertainty: standard deviations by which a model must be ahead of the one that does best
+    over all prompts."""
+    switch: Weight | None = None
+    """Of changing the model of a conversation."""
+
+
 class ModeSpec(Struct, frozen=True, kw_only=True):
     """A name for `model:` that routes: among which candidates, and with what needs."""
 
@@ -179,6 +198,10 @@ class ModeSpec(Struct, frozen=True, kw_only=True):
     """0 to 1: the quality that is good enough."""
     local_only: bool = False
     """Nothing leaves this machine, whatever fails."""
+    weights: WeightsSpec = WeightsSpec()
+    """How much quality, cost and time count."""
+    rules: Literal["bounds"] | None = None
+    """Ready rules that go before the weights: `bounds` names models by the call's limits on cost and time."""
 
 
 class RouteSpec(Struct, frozen=True, kw_only=True):
@@ -190,6 +213,23 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """Names, with `*` as a wildcard; empty means every model there is."""
     chains: dict[str, Chain] = {}
     """By task type; each replaces the chain that ships for it."""
+    weights: WeightsSpec = WeightsSpec()
+    """How much quality, cost and time count."""
+
+
+class LearningSpec(Struct, frozen=True, kw_only=True):
+    """What is learned from calls that were graded, and by a router that `pointsman train` has fitted."""
+
+    enabled: bool = True
+    """Whether it counts, and whether what a prompt is like is recorded for it, as numbers without its text."""
+    explore: Annotated[float, Meta(ge=0, le=0.5)] = 0.01
+    """The share of routed calls that tries out, evenly, what may be as good as the best. It begins with the first
+    grade; private calls and conversations that go on are left out."""
+    spread: Annotated[float, Meta(ge=0, le=1)] = 0.25
+    """How much of the uncertainty is believed when a model is drawn: 1 is Thompson sampling; with 0 for both nothing is
+    tried out."""
+    most_cost: Share = 0.1
+    """The share of what is spent that trying out may cost."""
 
 
 class RetriesSpec(Struct, frozen=True, kw_only=True):
@@ -322,6 +362,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """Names that route."""
     route: RouteSpec = RouteSpec()
     """How `auto` chooses."""
+    learning: LearningSpec = LearningSpec()
+    """What is learned from use."""
     ledger: LedgerSpec = LedgerSpec()
     """What is kept."""
     local: LocalSpec = LocalSpec()

@@ -17,13 +17,15 @@ PIECE = 256
 MOST_PIECES = 16
 REFRESH_EVERY = 0.5
 """Seconds between two looks at what others found out."""
+STUDY_EVERY = 2.0
+"""Seconds between two looks at what was graded."""
 PROBE_EVERY = 10.0
 """Seconds between two questions to an endpoint that is out of order. One that works, or lies idle, is never asked."""
 
 
 class Tending:
     """A task for as long as the gateway is open. `answers(provider)` asks for its list of models, which is free; `tell`
-    lets those who count entries hear of them."""
+    lets those who count entries hear of them; `study` learns from grades."""
 
     def __init__(
         self,
@@ -31,11 +33,13 @@ class Tending:
         gates: Gates,
         answers: Callable[[str], Awaitable[bool]],
         tell: Callable[[], None],
+        study: Callable[[], Awaitable[None]],
     ) -> None:
         self._ledger = ledger
         self._gates = gates
         self._answers = answers
         self._tell = tell
+        self._study = study
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -58,6 +62,8 @@ class Tending:
             await self._store()
             if turns % round(REFRESH_EVERY / EVERY) == 0:
                 self._gates.refresh()
+            if turns % round(STUDY_EVERY / EVERY) == 0:
+                await self._study()
             if turns % round(PROBE_EVERY / EVERY) == 0:
                 await self.probe()
 

@@ -31,13 +31,17 @@ def load(path: Path, kind: type[S]) -> tuple[S, Lines]:
     Raises ConfigError with file and line for what is no YAML, for an unknown key (with the likely spelling) and for a
     value of the wrong type.
     """
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise ConfigError("There is no such file. `--config FILE` names another.", file=str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The file cannot be read: {error}.", file=str(path)) from None
-    return parse(text, kind, file=str(path))
+    return parse(_text_of(path), kind, file=str(path))
+
+
+def load_list(path: Path, kind: type[S]) -> tuple[tuple[S, ...], Lines]:
+    """As `load`, for a file that is a list of maps. The first step of each path is the place in the list, from 0."""
+    lines = Lines(str(path))
+    data = _Reader(lines).read(_text_of(path))
+    if not isinstance(data, list):
+        raise lines.error((), f"Here stands {_word(data)}, and a list is needed.")
+    typer = _Typer(lines)
+    return tuple(typer.struct(item, kind, (place,)) for place, item in enumerate(data)), lines
 
 
 def parse(text: str, kind: type[S], *, file: str) -> tuple[S, Lines]:
@@ -45,6 +49,16 @@ def parse(text: str, kind: type[S], *, file: str) -> tuple[S, Lines]:
     lines = Lines(file)
     data = _Reader(lines).read(text)
     return _Typer(lines).struct({} if data is None else data, kind, ()), lines
+
+
+def _text_of(path: Path) -> str:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError("There is no such file. `--config FILE` names another.", file=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The file cannot be read: {error}.", file=str(path)) from None
+    return text
 
 
 class Lines:

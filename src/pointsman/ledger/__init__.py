@@ -12,12 +12,14 @@ from .alerts import Alert
 from .backup import Backup, Restored, back_up, restore
 from .entries import MAX_FEATURES, Body, Entry, Status
 from .export import csv_lines, jsonl
+from .feedback import Feedback, Feedbacks, Graded, MeanScore, automatic
 from .keys import Key, KeyRing, Keys, Scope
 from .ledger import REAL_CLOCK, Ledger
 from .queries import By, CostRow, PerformanceRow, Queries, Speed, Spread, parse_since
 from .rules import AtLimit, BudgetRule, BudgetScope, Window
 from .shared_state import SharedState
 from .standing import BudgetStatus
+from .states import StoredState
 from .verify import Finding, Verified, verify
 
 if TYPE_CHECKING:
@@ -37,12 +39,16 @@ __all__ = [
     "By",
     "CostRow",
     "Entry",
+    "Feedback",
+    "Feedbacks",
     "Finding",
+    "Graded",
     "Hold",
     "Key",
     "KeyRing",
     "Keys",
     "Ledger",
+    "MeanScore",
     "PerformanceRow",
     "Queries",
     "Restored",
@@ -51,8 +57,10 @@ __all__ = [
     "Speed",
     "Spread",
     "Status",
+    "StoredState",
     "Verified",
     "Window",
+    "automatic",
     "back_up",
     "csv_lines",
     "jsonl",

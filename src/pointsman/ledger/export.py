@@ -13,15 +13,23 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
-from ..core import to_usd
+from ..core import Weighed, to_usd
 from .entries import Entry
 
 
-class ExportedCandidate(Struct, frozen=True):
+class ExportedCandidate(Struct, frozen=True, omit_defaults=True):
+    """What was expected of it stands there where something was."""
+
     model: str
     score: float | None
     probability: float
     rejected: str
+    quality: float | None = None
+    """0 to 1."""
+    cost_usd: str | None = None
+    seconds: float | None = None
+    prior: float | None = None
+    """The part of `quality` that was not learned from use."""
 
 
 class ExportedRow(Struct, frozen=True):
@@ -128,15 +136,25 @@ def exported(entry: Entry) -> ExportedRow:
         policy=entry.policy,
         state_version=entry.state_version,
         features=entry.features.hex(),
-        candidates=tuple(
-            ExportedCandidate(weighed.model, weighed.score, weighed.probability, weighed.rejected)
-            for weighed in entry.candidates
-        ),
+        candidates=tuple(_candidate(weighed) for weighed in entry.candidates),
         key=entry.key,
         user=entry.user,
         session=entry.session,
         tags=entry.tags,
         version=entry.version,
+    )
+
+
+def _candidate(weighed: Weighed) -> ExportedCandidate:
+    return ExportedCandidate(
+        model=weighed.model,
+        score=weighed.score,
+        probability=weighed.probability,
+        rejected=weighed.rejected,
+        quality=weighed.quality,
+        cost_usd=None if weighed.cost is None else to_usd(round(weighed.cost)),
+        seconds=weighed.seconds,
+        prior=weighed.prior,
     )
 
 

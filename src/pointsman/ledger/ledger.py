@@ -13,9 +13,11 @@ from typing import Self
 from ..core import Clock, LedgerError
 from .drain import Drainer
 from .entries import Body, Entry
+from .feedback import Feedbacks
 from .journal import Journal, Tail
 from .keys import KeyRing, Keys
 from .queries import Queries
+from .states import States
 from .store import Store
 from .writer import Writer
 
@@ -54,6 +56,8 @@ class Ledger:
         self._starting = threading.Lock()
         self._writer = Writer(Drainer(self.store, self.journals), self._own_journal)
         self.queries = Queries(self.store)
+        self.feedback = Feedbacks(self.store)
+        self.states = States(self.store)
         self.keys = Keys(self.store, self._pepper, wall=clock.wall, random_bytes=random_bytes)
 
     @property

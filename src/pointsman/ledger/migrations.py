@@ -40,7 +40,12 @@ def gather_contexts(connection: sqlite3.Connection) -> None:
     connection.execute(_ENTRIES_BY_TIME)
 
 
-MIGRATIONS = (create_ledger, add_budgets, add_key_rights, gather_contexts)
+def add_learning(connection: sqlite3.Connection) -> None:
+    for statement in (_FEEDBACK, *_FEEDBACK_INDEXES, _STATES):
+        connection.execute(statement)
+
+
+MIGRATIONS = (create_ledger, add_budgets, add_key_rights, gather_contexts, add_learning)
 
 
 def _numbers_of_contexts(connection: sqlite3.Connection) -> dict[tuple[int | None, ...], int]:
@@ -268,4 +273,33 @@ INSERT INTO entries SELECT number, attempt_id, coalesce(call_id, ''), coalesce(p
     coalesce(holds, 0), coalesce(held, 0), coalesce(features, x''),
     details_of({", ".join(_PACKED).replace("state_version", "(SELECT text FROM names WHERE id = state_version)")})
 FROM wide_entries ORDER BY number
+"""
+
+_FEEDBACK = """
+CREATE TABLE feedback (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again: learners remember how far they have come
+    call_id BLOB NOT NULL,             -- as in `entries`; so is attempt_id
+    attempt_id BLOB NOT NULL,          -- '' for whichever attempt answered the call
+    at REAL NOT NULL,
+    score REAL NOT NULL,               -- 0 to 1; so is reliability
+    source TEXT NOT NULL,
+    reliability REAL NOT NULL,
+    key TEXT NOT NULL,                 -- id of the key that graded, '' for none
+    entry INTEGER NOT NULL,            -- entries.number of the attempt that is graded, 0 while it is not stored
+    looked INTEGER NOT NULL,           -- while `entry` is 0: no entry up to this number is the one
+    first INTEGER NOT NULL             -- the number that its giver's first word on this answer had, 0 where this is it
+)
+"""
+_FEEDBACK_INDEXES = (
+    "CREATE UNIQUE INDEX feedback_by_giver ON feedback (call_id, source, key, attempt_id)",
+    "CREATE INDEX feedback_pending ON feedback (looked) WHERE entry = 0",
+)
+
+_STATES = """
+CREATE TABLE states (
+    version INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    through INTEGER NOT NULL,          -- feedback.number of the last feedback that is in it
+    state BLOB NOT NULL
+)
 """

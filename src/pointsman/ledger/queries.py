@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from ..core import InvalidCall, Nanos
+from ..core import FAULTS_OF_UPSTREAMS, InvalidCall, Nanos
 from .entries import Body, Entry
 from .names import Names
 from .rows import SELECT_ENTRIES, pack_id, row_entry
@@ -69,8 +69,8 @@ class PerformanceRow(Struct, frozen=True):
 
 
 class Speed(Struct, frozen=True):
-    """Sums over attempts of one model; seconds. `ttft`, `seconds` and `output_tokens`: of those that were ok, where one
-    that came whole has no time to its first content."""
+    """Sums over attempts of one model; seconds. `failed`: by its own fault. `ttft`, `seconds` and `output_tokens`: of
+    those that were ok, where one that came whole has no time to its first content."""
 
     model: str
     attempts: int
@@ -212,8 +212,10 @@ SELECT model, count(*), {_OK}, {_CANCELLED}, coalesce(sum(input_tokens + output_
 FROM {_ENTRIES} {_PERIOD} GROUP BY 1 ORDER BY 1
 """
 
+_FAULTS = ", ".join(f"'{kind}'" for kind in sorted(FAULTS_OF_UPSTREAMS))
+
 _SPEEDS = f"""
-SELECT model, count(*), {_OK}, count(*) - {_OK} - {_CANCELLED},
+SELECT model, count(*), {_OK}, count(*) FILTER (WHERE contexts.error IN ({_FAULTS})),
     coalesce(sum(ttft) FILTER (WHERE {_IS_OK}), 0), coalesce(sum(seconds) FILTER (WHERE {_IS_OK}), 0),
     coalesce(sum(output_tokens) FILTER (WHERE {_IS_OK}), 0)
 FROM (SELECT * FROM entries ORDER BY number DESC LIMIT ?) AS entries JOIN contexts ON contexts.id = entries.context

@@ -152,8 +152,12 @@ def _plain(value: object) -> object:
         counts = [count for count in msgspec.structs.astuple(value) if isinstance(count, int)]
         return msgspec.structs.replace(value, service_tier=tier) if all(map(_fits, counts)) else None
     if isinstance(value, Weighed):
-        return Weighed(str(_plain(value.model)), value.score, value.probability, str(_plain(value.rejected)))
+        plain = {name: _plain(getattr(value, name)) for name in ("model", "rejected", *_ESTIMATES)}
+        return msgspec.structs.replace(value, **plain)
     return value
+
+
+_ESTIMATES = ("quality", "cost", "seconds", "prior")
 
 
 def _fits(number: int) -> bool:

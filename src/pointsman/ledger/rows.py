@@ -13,7 +13,6 @@ SQLite stores as NULL.
 from __future__ import annotations
 
 import sqlite3
-import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite, nan
@@ -25,6 +24,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from ..core import Nanos, Usage, Weighed
+from .candidates import pack_choices, pack_estimates, unpack_candidates
 from .entries import Body, Entry, Status
 from .names import CONTEXT, LARGEST, Names, whole
 
@@ -60,9 +60,11 @@ class Details(Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     probability: float | None = None
     state_version: str = ""
     candidates: bytes = b""
-    """Those that could be chosen, 12 bytes each: names.id (u32), score (f32, NaN for none), probability (f32)."""
+    """Those that could be chosen, 12 bytes each: see candidates.py."""
     rejected: int | None = None
     """rejections.id"""
+    estimates: bytes = b""
+    """What was expected of those in `candidates`, 10 bytes each: see candidates.py. Empty where nothing was."""
 
 
 def insert_entries(connection: sqlite3.Connection, entries: Sequence[Entry], names: Names) -> int:
@@ -99,8 +101,6 @@ SELECT_ENTRIES: Final = (
     f"SELECT {', '.join((*COLUMNS, *CONTEXT))} FROM entries CROSS JOIN contexts ON contexts.id = entries.context"
 )
 """For `row_entry`. CROSS: contexts are looked up for entries, never the other way round."""
-
-_CANDIDATE = struct.Struct("<Iff")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_details = msgspec.msgpack.Decoder(Details).decode
@@ -231,12 +231,8 @@ def _details(
     state_version: str,
     candidates: Sequence[Weighed],
 ) -> bytearray:
-    packed, rejected = [], []
-    for candidate in candidates:
-        if candidate.rejected:
-            rejected.append(candidate)
-        else:
-            packed.append(_packed(candidate, names))
+    choosable = [candidate for candidate in candidates if not candidate.rejected]
+    rejected = [candidate for candidate in candidates if candidate.rejected]
     details = Details(
         cache_read=cache_read,
         cache_write=cache_write,
@@ -244,8 +240,9 @@ def _details(
         reasoning=reasoning,
         probability=probability if probability is not None and isfinite(probability) else None,
         state_version=state_version,
-        candidates=b"".join(packed),
+        candidates=pack_choices(choosable, names),
         rejected=names.rejection(rejected),
+        estimates=pack_estimates(choosable),
     )
     return bytearray(_encode(details))
 
@@ -265,7 +262,7 @@ SETTLED_AMOUNT: Final = "max(0, coalesce(cost, held, 0))"
 def row_entry(row: Sequence[Value], names: Names) -> Entry:
     """The entry that SELECT_ENTRIES gives as `row`."""
     value = dict(zip((*COLUMNS, *CONTEXT), row, strict=True))
-    details = _decode_details(_bytes(value["details"]) or _PLAIN)
+    details = read_details(_bytes(value["details"])) or Details()
     holds = _decode_tags(names.text(_number(value["holds"])) or "[]")
     ids = {name: unpack_id(value[name]) for name in IDS}
     words = {name: str(value[name]) for name in _WORDS}
@@ -288,10 +285,18 @@ def row_entry(row: Sequence[Value], names: Names) -> Entry:
         user=names.text(_number(value["user"])),
         tags=_decode_tags(names.text(_number(value["tags"])) or "[]"),
         features=_bytes(value["features"]),
-        candidates=_candidates(details, names),
+        candidates=unpack_candidates(details.candidates, details.estimates, names.rejected(details.rejected), names),
         holds=holds,
         held=_nanos(value["held"]) if holds else None,
     )
+
+
+def read_details(packed: bytes) -> Details | None:
+    """None where they were damaged: the rest of the entry stands by itself."""
+    try:
+        return _decode_details(packed) if packed else Details()
+    except msgspec.DecodeError:
+        return None
 
 
 _PLAIN = _encode(Details())
@@ -333,30 +338,6 @@ def _usage(value: dict[str, Value], details: Details) -> Usage | None:
         estimated=bool(value["estimated"]),
         service_tier=str(value["tier"]),
     )
-
-
-def _packed(candidate: Weighed, names: Names) -> bytes:
-    score = nan if candidate.score is None else candidate.score
-    number = names.number(candidate.model)
-    try:
-        return _CANDIDATE.pack(number, score, candidate.probability)
-    except OverflowError:  # past what single precision holds
-        return _CANDIDATE.pack(number, nan, 0.0)
-
-
-def _candidates(details: Details, names: Names) -> tuple[Weighed, ...]:
-    return (
-        *(
-            Weighed(names.text(number), _seven_digits(score), _seven_digits(probability) or 0.0)
-            for number, score, probability in _CANDIDATE.iter_unpack(details.candidates)
-        ),
-        *(Weighed(model, rejected=why) for model, why in names.rejected(details.rejected)),
-    )
-
-
-def _seven_digits(number: float) -> float | None:
-    """A number of single precision as it was written down: 0.1, not 0.10000000149."""
-    return float(f"{number:.7g}") if isfinite(number) else None
 
 
 def _number(value: Value) -> int | None:

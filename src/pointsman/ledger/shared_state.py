@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..core import Clock, LedgerError, MemoryState, Rate, Take
-from ..core.state import MOST, Told
+from ..core.state import LESSER, MOST, Told
 from .store import Store
 
 TRIES = 100
@@ -234,7 +234,8 @@ _NEW_FACTS = "SELECT number, name, value, ends, seconds FROM facts WHERE number 
 
 _SHRINK = (
     "DELETE FROM {table} WHERE name IN "
-    "(SELECT name FROM {table} ORDER BY {end} LIMIT max(0, (SELECT count(*) FROM {table}) - :most))"
+    f"(SELECT name FROM {{table}} ORDER BY name NOT GLOB '{LESSER}*', {{end}} "
+    "LIMIT max(0, (SELECT count(*) FROM {table}) - :most))"
 )
 
 

@@ -13,12 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from ..core import LedgerError, show_usd
+from .feedback import ENTRY_OF
 from .journal import journals_in, read_batch, seed_of
 from .keys import read_pepper
 from .ledger import Ledger
 from .migrations import MIGRATIONS
 from .purses import process_of
-from .rows import SETTLED_AMOUNT
+from .rows import SETTLED_AMOUNT, read_details
 
 _SALVAGE = (
     "Stop what uses it and put a backup in its place (`pointsman ledger restore FILE`); without one, "
@@ -40,6 +41,8 @@ class Verified(Struct, frozen=True):
     bodies: int = 0
     keys: int = 0
     purses: int = 0
+    feedback: int = 0
+    states: int = 0
     journals: int = 0
     waiting: int = 0
     """Records in journals that are not in SQLite yet, or not yet removed from the journal."""
@@ -53,7 +56,7 @@ def verify(ledger: Ledger) -> Verified:
     """Never raises for what it finds."""
     journals = journals_in(ledger.journals)
     findings, waiting = _check_journals(journals, ledger.journals)
-    counts = dict.fromkeys(("entries", "bodies", "keys", "purses"), 0)
+    counts = dict.fromkeys(("entries", "bodies", "keys", "purses", "feedback", "states"), 0)
     path = ledger.store.path
     if not path.exists():
         findings.append(Finding("note", f"There is no ledger {path} yet."))
@@ -64,6 +67,8 @@ def verify(ledger: Ledger) -> Verified:
                 findings += _check_file(connection)
                 findings += _check_purses(connection, ledger.journals)
                 findings += _check_keys(connection, ledger.pepper)
+                findings += _check_details(connection)
+                findings += _check_feedback(connection)
                 for table in counts:
                     counts[table] = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         except LedgerError as error:
@@ -121,6 +126,23 @@ def _check_keys(connection: sqlite3.Connection, pepper: Path) -> Iterator[Findin
         yield Finding("wrong", str(error), "Restore a backup, which holds it too; or make new keys.")
 
 
+def _check_details(connection: sqlite3.Connection) -> Iterator[Finding]:
+    packed = connection.execute("SELECT details FROM entries WHERE details != x''")
+    damaged = sum(read_details(details) is None for (details,) in packed)
+    if damaged:
+        yield Finding("wrong", f"{damaged} entries have details that cannot be read: shown without them.", _SALVAGE)
+
+
+def _check_feedback(connection: sqlite3.Connection) -> Iterator[Finding]:
+    pending = connection.execute("SELECT count(*) FROM feedback WHERE entry = 0").fetchone()[0]
+    if pending:
+        found = f"{pending} feedbacks are for calls that no entry tells of yet."
+        yield Finding("note", found, "They count as soon as one does.")
+    gone = connection.execute(_GONE).fetchone()[0]
+    if gone:
+        yield Finding("note", f"{gone} feedbacks are for attempts that are gone.", "Were entries erased, that is why.")
+
+
 def _check_journals(journals: Sequence[Path], directory: Path) -> tuple[list[Finding], int]:
     """(what was found, records)"""
     findings: list[Finding] = []
@@ -172,6 +194,7 @@ _SETTLED = f"""
 SELECT names.text, sum({SETTLED_AMOUNT}) FROM entries JOIN names ON names.id = entries.holds
 WHERE holds != 0 GROUP BY holds
 """
+_GONE = f"SELECT count(*) FROM feedback WHERE entry != 0 AND NOT EXISTS (SELECT 1 FROM entries WHERE {ENTRY_OF})"
 _PURSES = """
 SELECT name, most, spent, lost, (SELECT coalesce(sum(max(amount, 0)), 0) FROM leases WHERE purse = number)
 FROM purses ORDER BY name

@@ -1,21 +1,55 @@
 """Which model gets a prompt. Pure: values in, a Decision out."""
 
+from ..stats.drift import Drift
+from .bounds import Bounds, preset_bounds
 from .chains import Chain, preset_chains, route
-from .decision import Candidate, Considered, Decision, Deployment, Outcome, Policy, RouteState, Rubric, Seen, learn
+from .choosing import EXPLORATION, Exploration
+from .decision import (
+    NO_FORECAST,
+    Candidate,
+    Considered,
+    Conversation,
+    Decision,
+    Deployment,
+    Estimate,
+    Evidence,
+    Forecast,
+    Forecaster,
+    Grade,
+    Outcome,
+    Policy,
+    RouteState,
+    Rubric,
+    Seen,
+)
+from .expectations import quality_of
 from .filters import DEFAULT_OUTPUT_TOKENS, expected_cost
-from .objective import PRIORITIES, Objective, Weights, quality_of
-from .prompt import Prompt, estimate_tokens, read_prompt, text_tokens
+from .learning import changed_models, learn, merge, sound, with_beliefs
+from .objective import PRIORITIES, Objective, Weights, reweigh
+from .prompt import Prompt, read_prompt
+from .sizes import estimate_tokens, text_tokens
 from .tasks import TASKS
 
 __all__ = [
     "DEFAULT_OUTPUT_TOKENS",
+    "EXPLORATION",
+    "NO_FORECAST",
     "PRIORITIES",
     "TASKS",
+    "Bounds",
     "Candidate",
     "Chain",
     "Considered",
+    "Conversation",
     "Decision",
     "Deployment",
+    "Drift",
+    "Estimate",
+    "Evidence",
+    "Exploration",
+    "Forecast",
+    "Forecaster",
+    "Grade",
     "Objective",
     "Outcome",
     "Policy",
@@ -24,12 +58,18 @@ __all__ = [
     "Rubric",
     "Seen",
     "Weights",
+    "changed_models",
     "estimate_tokens",
     "expected_cost",
     "learn",
+    "merge",
+    "preset_bounds",
     "preset_chains",
     "quality_of",
     "read_prompt",
+    "reweigh",
     "route",
+    "sound",
     "text_tokens",
+    "with_beliefs",
 ]

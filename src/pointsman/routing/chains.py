@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core import Nanos
-from .prompt import Complexity
+from .complexity import Complexity
 
 
 class Chain(Struct, frozen=True, forbid_unknown_fields=True):

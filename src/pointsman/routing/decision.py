@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from ..core import Call, Nanos
+from ..stats.drift import Drift
 from .prompt import Prompt
 
 Deployment = Literal["local", "free", "paid"]
+Source = Literal["assumed", "stated", "measured", "learned"]
+
+
+class Estimate(Struct, frozen=True):
+    """A number that nobody knows for certain."""
+
+    value: float
+    sd: float = 0.0
+    """Standard deviation: how far off it may well be."""
+    source: Source = "assumed"
 
 
 class Rubric(Struct, frozen=True):
@@ -33,6 +44,8 @@ class Candidate(Struct, frozen=True):
     input_price: int | None = None
     """Nano-dollars per million tokens; for a free tier the 0 that is paid."""
     output_price: int | None = None
+    cached_price: int | None = None
+    """Of input tokens that are read from the provider's cache."""
     quality: float | None = None
     """0 to 1, over all tasks."""
     rubrics: Mapping[str, Rubric] = {}
@@ -41,6 +54,8 @@ class Candidate(Struct, frozen=True):
     """Seconds to the first content: measured, else stated."""
     output_rate: float | None = None
     """Tokens a second, measured."""
+    quota_left: float | None = None
+    """The share of its scarcest limit that is left, 0 to 1."""
     unavailable: str = ""
     """Why it cannot serve now; '' when it can."""
 
@@ -54,12 +69,30 @@ class Considered(Struct, frozen=True):
     """Why it was filtered out; '' when it was not."""
     score: float | None = None
     """Higher is better; comparable within one decision only. None when it was rejected."""
+    score_sd: float = 0.0
+    """How uncertain the score is, from the uncertainty of its terms."""
+    learnable_sd: float = 0.0
+    """The part of it that graded calls would lessen."""
+    terms: Mapping[str, float] = {}
+    """What the score is the sum of."""
     probability: float = 0.0
     """With which this candidate was the first choice."""
-    quality: float | None = None
-    """The estimate that the score used, 0 to 1."""
-    expected_cost: Nanos | None = None
-    expected_seconds: float | None = None
+    quality: Estimate | None = None
+    """0 to 1: what the score used."""
+    prior: float | None = None
+    """The part of the quality that was not learned from use."""
+    cost: Estimate | None = None
+    """Nano-dollars; None where a price is unknown."""
+    seconds: Estimate | None = None
+    """Until the answer is whole; None where no speed is known."""
+
+    @property
+    def expected_cost(self) -> Nanos | None:
+        return None if self.cost is None else Nanos(round(self.cost.value))
+
+    @property
+    def expected_seconds(self) -> float | None:
+        return None if self.seconds is None else self.seconds.value
 
 
 class Decision(Struct, frozen=True):
@@ -72,7 +105,9 @@ class Decision(Struct, frozen=True):
     task: str
     complexity: str
     reason: str
-    """One sentence, for people."""
+    """A sentence or two, for people."""
+    explored: bool = False
+    """The choice was drawn, and another had the better score: to learn from it."""
     features: bytes = b""
     """Prompt.encode(), for replay."""
     id: str = ""
@@ -93,6 +128,41 @@ class Decision(Struct, frozen=True):
         return {candidate.model: candidate.rejected for candidate in self.candidates if candidate.rejected}
 
 
+class Conversation(Struct, frozen=True):
+    """What the call goes on with."""
+
+    model: str
+    """Served its last turn."""
+    is_pinned: bool = False
+    """A tool's result goes back to the model that called the tool."""
+    cached_tokens: int = 0
+    """Of the prompt: what that model may have in its cache."""
+
+
+class Forecast(Struct, frozen=True):
+    """What a learned router expects of a prompt. Empty where there is none."""
+
+    context: tuple[float, ...] = ()
+    """The prompt as a learner sees it, 1 first; () where learning from use is off."""
+    vector: bytes = b""
+    """The prompt's reading for the ledger: what a router can be fitted on later, without the text."""
+    quality: Mapping[str, Estimate] = {}
+    """By model: the chance of success. Models that the router was not fitted on are not in it."""
+    usual: Mapping[str, float] = {}
+    """Of the same models: the mean over all prompts that it was fitted on."""
+    cost: Mapping[str, Estimate] = {}
+    """By model: nano-dollars."""
+    best_single: str = ""
+    """The model of `quality` that did best over all prompts."""
+    demand: Estimate | None = None
+    """How much harder the prompt is than others for models at large: by what the logarithm of their odds is lower."""
+    novelty: float = 0.0
+    """0 to 1: how unlike it is to all that the router was fitted on."""
+
+
+Forecaster = Callable[[Prompt], Forecast]
+
+
 class Seen(Struct, frozen=True):
     """Sums over the calls that one model has served. Additive: two Seens of different calls may be summed."""
 
@@ -105,12 +175,67 @@ class Seen(Struct, frozen=True):
     its time as time of writing."""
     output_tokens: int = 0
 
+    def __add__(self, other: Seen) -> Seen:
+        return Seen(
+            calls=self.calls + other.calls,
+            failed=self.failed + other.failed,
+            ttft=self.ttft + other.ttft,
+            seconds=self.seconds + other.seconds,
+            timed=self.timed + other.timed,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
+
+
+class Evidence(Struct, frozen=True):
+    """What graded calls of one model say of it: the sums of a linear regression. Additive within one epoch.
+
+    With φ the context of a call (`Forecast.context`, d numbers), y its grade less what was expected of it without
+    learning, and w the weight of the grade (one over the variance of its noise):
+    """
+
+    epoch: int = 0
+    """Counted up when the model was found to have changed: what lies before says nothing of it any more."""
+    grades: int = 0
+    gram: tuple[float, ...] = ()
+    """Σ w·φφᵀ, row by row: d² numbers."""
+    moment: tuple[float, ...] = ()
+    """Σ w·φy: d numbers."""
+
+    def __add__(self, other: Evidence) -> Evidence:
+        """Of two epochs the later one holds."""
+        if self.epoch != other.epoch:
+            return self if self.epoch > other.epoch else other
+        if not (self.grades and other.grades):
+            return self if self.grades else other
+        return Evidence(
+            epoch=self.epoch,
+            grades=self.grades + other.grades,
+            gram=tuple(map(float.__add__, self.gram, other.gram)),
+            moment=tuple(map(float.__add__, self.moment, other.moment)),
+        )
+
+
+class Believes(Protocol):
+    """What is believed of models after all evidence."""
+
+    def about(self, context: Sequence[float], models: Sequence[str]) -> Sequence[Estimate]:
+        """How much better (above 0) or worse each model will do on this prompt than its prior says."""
+
 
 class RouteState(Struct, frozen=True):
-    """What has been learnt from outcomes. Frozen and versioned; `learn` gives a new one."""
+    """What has been learnt from outcomes. Frozen and versioned; `learn` gives a new one, `merge` adds two up."""
 
     version: int = 0
     seen: Mapping[str, Seen] = {}
+    evidence: Mapping[str, Evidence] = {}
+    drift: Mapping[str, Drift] = {}
+    """By model: whether its grades have begun to fall."""
+    beliefs: Believes | None = None
+    """Follows from `evidence`; None while no call was graded."""
+    spent: Nanos = Nanos(0)
+    """By calls whose choice was a learner's."""
+    explored: Nanos = Nanos(0)
+    """The part of it that exploring cost: above what the best-scored candidates were expected to cost."""
 
 
 class Outcome(Struct, frozen=True):
@@ -121,27 +246,37 @@ class Outcome(Struct, frozen=True):
     seconds: float
     ttft: float | None = None
     output_tokens: int = 0
+    spent: Nanos = Nanos(0)
+    explored: Nanos = Nanos(0)
 
 
-Policy = Callable[[Call, Prompt, Sequence[Candidate], RouteState, Random], Decision]
-"""decide(call, prompt, candidates, state, rng). Pure: the same arguments give the same Decision."""
+class Grade(Struct, frozen=True):
+    """How good an answer was, said by its reader, a judge, or the reply itself."""
+
+    model: str
+    context: tuple[float, ...]
+    score: float
+    """0 to 1."""
+    prior: float
+    """The quality that was expected of the model without learning."""
+    reliability: float = 1.0
+    """0 to 1: the giver is right with probability (1 + reliability)/2."""
 
 
-def learn(state: RouteState, outcomes: Sequence[Outcome]) -> RouteState:
-    """The state after these outcomes, one version on."""
-    by_model: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        by_model.setdefault(outcome.model, []).append(outcome)
-    seen = dict(state.seen)
-    for model, all_of_it in by_model.items():
-        before = seen.get(model, Seen())
-        good = [outcome for outcome in all_of_it if outcome.ok]
-        seen[model] = Seen(
-            calls=before.calls + len(all_of_it),
-            failed=before.failed + len(all_of_it) - len(good),
-            ttft=before.ttft + sum([outcome.ttft or 0.0 for outcome in good]),
-            seconds=before.seconds + sum([outcome.seconds for outcome in good]),
-            timed=before.timed + len(good),
-            output_tokens=before.output_tokens + sum([outcome.output_tokens for outcome in good]),
-        )
-    return RouteState(version=state.version + 1, seen=seen)
+NO_FORECAST = Forecast()
+
+
+class Policy(Protocol):
+    """Pure: the same arguments give the same Decision."""
+
+    def __call__(
+        self,
+        call: Call,
+        prompt: Prompt,
+        candidates: Sequence[Candidate],
+        state: RouteState,
+        rng: Random,
+        *,
+        forecast: Forecast = NO_FORECAST,
+        conversation: Conversation | None = None,
+    ) -> Decision: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core import Nanos, Needs, show_usd, tokens_cost
+from ..core import Nanos, Needs, show_usd, to_usd, tokens_cost
 from .decision import Candidate
 from .prompt import Prompt
 
@@ -26,12 +26,17 @@ def rejection(candidate: Candidate, prompt: Prompt, needs: Needs, max_tokens: in
     )
 
 
-def expected_cost(candidate: Candidate, prompt: Prompt, output_tokens: int) -> Nanos | None:
-    """What the call would cost, from estimated tokens; None where a price is unknown."""
+def expected_cost(candidate: Candidate, prompt: Prompt, output_tokens: int, *, cached: int = 0) -> Nanos | None:
+    """What the call would cost, from estimated tokens, `cached` of which the model has in its cache; None where a price
+    is unknown."""
     if candidate.input_price is None or candidate.output_price is None:
         return None
+    cached_price = candidate.input_price if candidate.cached_price is None else candidate.cached_price
+    cached = min(cached, prompt.input_tokens)
     return Nanos(
-        tokens_cost(prompt.input_tokens, candidate.input_price) + tokens_cost(output_tokens, candidate.output_price)
+        tokens_cost(prompt.input_tokens - cached, candidate.input_price)
+        + tokens_cost(cached, cached_price)
+        + tokens_cost(output_tokens, candidate.output_price)
     )
 
 
@@ -81,5 +86,6 @@ def _budget(candidate: Candidate, prompt: Prompt, needs: Needs, max_tokens: int 
     if worst is None:
         return "has no known price, so the budget could not be kept"
     if worst > needs.max_cost:
-        return f"may cost {show_usd(worst)}, the budget is {show_usd(needs.max_cost)}"
+        budget, cost = show_usd(needs.max_cost), show_usd(worst)
+        return f"may cost {cost if cost != budget else f'${to_usd(worst)}'}, the budget is {budget}"
     return ""

@@ -1,16 +1,24 @@
-"""The first policy: one readable objective over what hard needs have left.
+"""The policy: one readable objective over what hard needs have left.
 
-    score = quality − cost_weight·cost − latency_weight·latency − 2·shortfall + preference
+    score = quality − failures − cost_weight·cost − latency_weight·latency − quota_weight·quota
+            − 2·shortfall + chain − risk·doubt
 
-* quality: 0 to 1, the rubric of the task where there is one, else the profile, else 0.5. Under `frugal` it counts only
-  up to the floor that the complexity asks for (the cheapest that is good enough), plus a twentieth as tie-break.
-* cost: log10(1 + usd/0.00001)/5, so $0 is 0, a tenth of a cent 0.4, a dollar 1. Unknown counts as a dollar. A free tier
-  counts as 0.1, since its quota is scarce: so equal candidates go local → free → paid.
+* quality: 0 to 1. What the learned router expects of a model that it knows; else the rubric of the task, else the
+  profile, else 0.5; of these, beside a learned router, what the demand of the prompt leaves. To it comes what graded
+  calls have taught (`bandit.py`). Under `frugal` it counts only up to the floor that the complexity asks for (the
+  cheapest that is good enough), plus a twentieth as tie-break.
+* failures: the quality times the share of the model's latest calls that failed, some good ones added.
+* cost: log10(1 + usd/0.00001)/5, so $0 is 0, a tenth of a cent 0.4, a dollar 1. Unknown counts as a dollar.
 * latency: log10(1 + 10·seconds)/3, so 100 ms is 0.1 and 100 s is 1. Unknown counts as 5 s.
+* quota, of a free tier alone: 0.1, and up to 0.4 more as its limit is used up. So equal candidates go local → free →
+  paid, and what is scarce is kept for later.
 * shortfall: how far quality lies below the floor.
-* preference: up to 0.06 for a model that the chain of the task names (`chains.py`).
+* chain: up to 0.06 for a model that the chain of the task names (`chains.py`).
+* doubt: how uncertain the learned router is of a model, against the one that does best over all prompts: on prompts
+  unlike those it learned from, that one is kept.
 
-The weights belong to a priority and can be replaced (`Objective(weights=…)`).
+Each term has its uncertainty, and so has the score (`Considered.score_sd`). The weights belong to a priority and can be
+replaced (`Objective(weights=…)`). Which of the scored candidates is taken: `choosing.py`.
 """
 
 from __future__ import annotations
@@ -21,34 +29,60 @@ from random import Random
 
 from msgspec import Struct, structs
 
-from ..core import Call, Priority, from_usd
+from ..core import Call, Priority, Weighed, from_usd
+from .bounds import Bounds, bounded
 from .chains import Chain, preferred
-from .decision import Candidate, Considered, Decision, RouteState
-from .filters import expected_cost, expected_seconds, output_tokens, rejection
-from .prompt import Complexity, Prompt
+from .choosing import EXPLORATION, Exploration, choose
+from .complexity import Complexity
+from .decision import (
+    NO_FORECAST,
+    Candidate,
+    Considered,
+    Conversation,
+    Decision,
+    Estimate,
+    Forecast,
+    RouteState,
+    Seen,
+)
+from .expectations import cost_of, measured, qualities, seconds_of
+from .filters import output_tokens, rejection
+from .prompt import Prompt
 
 
-class Weights(Struct, frozen=True):
-    cost: float
-    latency: float
-    capped: bool
+class Weights(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much each term counts, in points of quality: what weighs 1 counts as much as all of quality."""
+
+    quality: float = 1.0
+    cost: float = 0.5
+    latency: float = 0.15
+    quota: float = 0.5
+    risk: float = 0.0
+    """Standard deviations by which a model must be better than the one that does best over all prompts."""
+    switch: float = 0.05
+    """What a conversation's model is ahead of the others."""
+    capped: bool = False
     """Quality above the floor counts for nothing but a tie-break."""
+    task: str = ""
+    """Quality is judged by the rubric of this task, whatever the prompt's own."""
 
 
 PRIORITIES: Mapping[Priority, Weights] = {
-    "performance": Weights(cost=0.02, latency=0.1, capped=False),
-    "balanced": Weights(cost=0.5, latency=0.15, capped=False),
-    "frugal": Weights(cost=1.2, latency=0.1, capped=True),
+    "performance": Weights(cost=0.02, latency=0.1, quota=0.02, risk=1.0),
+    "balanced": Weights(cost=0.5, latency=0.15, quota=0.5, risk=0.5),
+    "frugal": Weights(cost=1.2, latency=0.1, quota=1.2, capped=True),
+    "creative": Weights(cost=0.02, latency=0.02, quota=0.02, task="writing"),
+    "analytical": Weights(cost=0.02, latency=0.02, quota=0.02, risk=1.0, task="analysis"),
 }
 
 FLOORS: Mapping[str, float] = {"simple": 0.3, "moderate": 0.5, "complex": 0.7}
 """The quality that is good enough, by complexity."""
 
-UNKNOWN_QUALITY = 0.5
 UNKNOWN_SECONDS = 5.0
 ONE_DOLLAR = from_usd(1)
-SEEN_ENOUGH = 3
-"""From so many timed calls on, what was measured replaces what was stated."""
+
+GOOD_CALLS = 20
+"""With so many good calls every model begins."""
 
 
 class Objective(Struct, frozen=True):
@@ -57,104 +91,209 @@ class Objective(Struct, frozen=True):
     priority: Priority
     chains: Mapping[str, Chain] = {}
     weights: Weights | None = None
+    exploration: Exploration = EXPLORATION
+    bounds: Bounds | None = None
+    """What they name for the limits of a call goes before everything else."""
 
     @property
     def name(self) -> str:
-        return f"objective:{self.priority}"
+        return f"{'bounds' if self.bounds else 'objective'}:{self.priority}"
 
     def __call__(
-        self, call: Call, prompt: Prompt, candidates: Sequence[Candidate], state: RouteState, rng: Random
+        self,
+        call: Call,
+        prompt: Prompt,
+        candidates: Sequence[Candidate],
+        state: RouteState,
+        rng: Random,
+        *,
+        forecast: Forecast = NO_FORECAST,
+        conversation: Conversation | None = None,
     ) -> Decision:
         weights = self.weights or PRIORITIES[self.priority]
-        floor = FLOORS[prompt.complexity] if call.needs.min_quality is None else call.needs.min_quality
-        max_tokens = call.chat.max_tokens
-        chain = preferred(self.chains, prompt.task, _as_complexity(prompt.complexity), call.needs.max_cost)
+        asked = _Asked(
+            call=call,
+            prompt=prompt,
+            task=weights.task or prompt.task,
+            floor=FLOORS[prompt.complexity] if call.needs.min_quality is None else call.needs.min_quality,
+            weights=weights,
+            chain=preferred(self.chains, prompt.task, _as_complexity(prompt.complexity), call.needs.max_cost),
+            first=() if self.bounds is None else bounded(self.bounds, prompt, call.needs),
+            forecast=forecast,
+            conversation=conversation,
+        )
+        known = [measured(candidate, state) for candidate in candidates]
+        expected = qualities(known, asked.task, forecast, state)
         considered = [
-            _consider(_measured(candidate, state), prompt, call, max_tokens, floor, weights, chain)
-            for candidate in candidates
+            _consider(candidate, prior, gain, asked, state)
+            for candidate, (prior, gain) in zip(known, expected, strict=True)
         ]
         # A stable sort: equal scores stay in the order in which the candidates were given.
         considered.sort(key=lambda c: -math.inf if c.score is None else c.score, reverse=True)
-        plan = tuple(c.model for c in considered if not c.rejected)
-        if plan:
-            considered[0] = structs.replace(considered[0], probability=1.0)
+        choice = choose(
+            considered,
+            floor=asked.floor,
+            exploration=self.exploration,
+            may_explore=state.beliefs is not None
+            and bool(forecast.context)
+            and not (call.needs.local_only or prompt.in_tool_loop),
+            dearer_is_barred=state.explored > self.exploration.most_cost * state.spent,
+            conversation=conversation,
+            switch=weights.switch,
+            rng=rng,
+        )
         return Decision(
             policy=self.name,
             state_version=state.version,
-            plan=plan,
-            candidates=tuple(considered),
+            plan=choice.plan,
+            candidates=choice.considered,
             task=prompt.task,
             complexity=prompt.complexity,
-            reason=_reason(self.priority, prompt, considered, floor),
-            features=prompt.encode(),
+            reason=_reason(self.priority, asked, choice.considered, choice.plan) + choice.why,
+            explored=choice.explored,
+            features=structs.replace(prompt, vector=forecast.vector).encode() if forecast.vector else prompt.encode(),
         )
 
 
-def quality_of(candidate: Candidate, task: str) -> float:
-    """0 to 1: the rubric of the task, else the profile, else one half."""
-    rubric = candidate.rubrics.get(task)
-    if rubric is not None:
-        return rubric.performance / 10
-    return UNKNOWN_QUALITY if candidate.quality is None else candidate.quality
+def reweigh(weighed: Sequence[Weighed], weights: Priority | Weights, complexity: str) -> dict[str, float]:
+    """Model → the probability with which it would be chosen under other weights, from what was recorded of a decision.
+
+    What the record does not hold (chains, quotas, conversations) counts for nothing. Empty where nothing could be
+    chosen. Raises ValueError for a decision whose estimates were not recorded.
+    """
+    if not isinstance(weights, Weights):
+        weights = PRIORITIES[weights]
+    floor = FLOORS.get(complexity, FLOORS["moderate"])
+    scores: dict[str, float] = {}
+    for one in weighed:
+        if one.rejected:
+            continue
+        if one.quality is None:
+            raise ValueError(f"What was expected of {one.model} was not recorded.")
+        terms = {
+            **_quality_terms(Estimate(one.quality), floor, weights),
+            "cost": -weights.cost * _cost_term(one.cost),
+            "latency": -weights.latency * _latency_term(one.seconds),
+        }
+        scores[one.model] = sum(terms.values())
+    if not scores:
+        return {}
+    best = max(scores, key=scores.__getitem__)
+    return {model: float(model == best) for model in scores}
 
 
-def _measured(candidate: Candidate, state: RouteState) -> Candidate:
-    seen = state.seen.get(candidate.name)
-    if seen is None or seen.timed < SEEN_ENOUGH:
-        return candidate
-    writing = seen.seconds - seen.ttft
-    return structs.replace(
-        candidate,
-        ttft=seen.ttft / seen.timed,
-        output_rate=seen.output_tokens / writing if writing > 0 and seen.output_tokens else candidate.output_rate,
-    )
+class _Asked(Struct, frozen=True):
+    """What is the same for all candidates of a decision."""
+
+    call: Call
+    prompt: Prompt
+    task: str
+    floor: float
+    weights: Weights
+    chain: Sequence[str]
+    first: Sequence[str]
+    forecast: Forecast
+    conversation: Conversation | None
 
 
 def _consider(
-    candidate: Candidate,
-    prompt: Prompt,
-    call: Call,
-    max_tokens: int | None,
-    floor: float,
-    weights: Weights,
-    chain: Sequence[str],
+    candidate: Candidate, prior: Estimate, gain: Estimate | None, asked: _Asked, state: RouteState
 ) -> Considered:
+    call, prompt, weights = asked.call, asked.prompt, asked.weights
+    max_tokens = call.chat.max_tokens
+    quality = prior
+    if gain is not None:
+        quality = Estimate(min(max(prior.value + gain.value, 0.0), 1.0), gain.sd, "learned")
     tokens = output_tokens(max_tokens)
-    cost = expected_cost(candidate, prompt, tokens)
-    seconds = expected_seconds(candidate, tokens)
-    quality = quality_of(candidate, prompt.task)
+    cost = asked.forecast.cost.get(candidate.name) or cost_of(candidate, prompt, tokens, asked.conversation)
+    seconds = seconds_of(candidate, tokens, is_measured=candidate.name in state.seen)
     rejected = rejection(candidate, prompt, call.needs, max_tokens)
-    score = None
-    if not rejected:
-        counted = min(quality, floor) + quality / 20 if weights.capped else quality
-        if candidate.deployment == "free":
-            cost_term = 0.1
-        else:
-            cost_term = math.log10(1 + (ONE_DOLLAR if cost is None else cost) / 10_000) / 5
-        latency_term = math.log10(1 + 10 * (UNKNOWN_SECONDS if seconds is None else seconds)) / 3
-        preference = 0.06 / (1 + chain.index(candidate.name)) if candidate.name in chain else 0.0
-        shortfall = max(0.0, floor - quality)
-        score = counted - weights.cost * cost_term - weights.latency * latency_term - 2 * shortfall + preference
-    return Considered(
+    considered = Considered(
         model=candidate.name,
         deployment=candidate.deployment,
         rejected=rejected,
-        score=score,
         quality=quality,
-        expected_cost=cost,
-        expected_seconds=seconds,
+        prior=prior.value,
+        cost=cost,
+        seconds=seconds,
+    )
+    if rejected:
+        return considered
+    terms = _quality_terms(quality, asked.floor, weights)
+    if failing := _failing(state.seen.get(candidate.name)):
+        terms["failures"] = -weights.quality * quality.value * failing
+    if candidate.deployment == "free":
+        terms["quota"] = -weights.quota * (0.1 + 0.4 * (1 - _or_all(candidate.quota_left)))
+    else:
+        terms["cost"] = -weights.cost * _cost_term(None if cost is None else cost.value)
+    terms["latency"] = -weights.latency * _latency_term(None if seconds is None else seconds.value)
+    if candidate.name in asked.chain:
+        terms["chain"] = 0.06 / (1 + asked.chain.index(candidate.name))
+    if candidate.name in asked.first:
+        terms["bounds"] = 10.0 - asked.first.index(candidate.name)
+    is_best_single = candidate.name == asked.forecast.best_single
+    if weights.risk and candidate.name in asked.forecast.quality and not is_best_single:
+        terms["doubt"] = -weights.risk * prior.sd
+    slope = _slope(quality.value, asked.floor, weights)
+    spread = [slope * quality.sd]
+    if cost is not None:
+        spread.append(weights.cost * cost.sd / (cost.value + 10_000) / math.log(10) / 5)
+    if seconds is not None:
+        spread.append(weights.latency * seconds.sd / (seconds.value + 0.1) / math.log(10) / 3)
+    return structs.replace(
+        considered,
+        score=sum(terms.values()),
+        score_sd=math.hypot(*spread),
+        learnable_sd=0.0 if gain is None else slope * gain.sd,
+        terms=terms,
     )
 
 
-def _reason(priority: Priority, prompt: Prompt, considered: Sequence[Considered], floor: float) -> str:
+def _quality_terms(quality: Estimate, floor: float, weights: Weights) -> dict[str, float]:
+    value = quality.value
+    counted = min(value, floor) + value / 20 if weights.capped else value
+    terms = {"quality": weights.quality * counted}
+    if value < floor:
+        terms["shortfall"] = -2 * (floor - value)
+    return terms
+
+
+def _slope(quality: float, floor: float, weights: Weights) -> float:
+    """By how much the score changes with the quality."""
+    if quality < floor:
+        return weights.quality * (1.05 if weights.capped else 1.0) + 2
+    return weights.quality * (0.05 if weights.capped else 1.0)
+
+
+def _failing(seen: Seen | None) -> float:
+    """The share of calls that may fail, from those that did: one of a few says little."""
+    return 0.0 if seen is None else seen.failed / (seen.calls + GOOD_CALLS)
+
+
+def _cost_term(nanos: float | None) -> float:
+    return math.log10(1 + (ONE_DOLLAR if nanos is None else nanos) / 10_000) / 5
+
+
+def _latency_term(seconds: float | None) -> float:
+    return math.log10(1 + 10 * (UNKNOWN_SECONDS if seconds is None else seconds)) / 3
+
+
+def _or_all(share: float | None) -> float:
+    return 1.0 if share is None else share
+
+
+def _reason(priority: Priority, asked: _Asked, considered: Sequence[Considered], plan: Sequence[str]) -> str:
+    prompt = asked.prompt
     what = f"{prompt.complexity} {prompt.task}"
     if not considered:
         return f"There is no model to choose from for {what}."
-    best = considered[0]
-    if best.rejected:
+    if not plan:
         who = "The one candidate may not" if len(considered) == 1 else f"None of {len(considered)} candidates may"
         return f"{who} serve this call ({what})."
-    quality = best.quality or 0.0
+    # Of the best score: why another one was taken is said after it.
+    best = next(one for one in considered if not one.rejected)
+    quality = best.quality.value if best.quality else 0.0
+    floor = asked.floor
     enough = (
         f"is good enough ({quality:.2f} ≥ {floor:.2f})"
         if quality >= floor
@@ -164,7 +303,11 @@ def _reason(priority: Priority, prompt: Prompt, considered: Sequence[Considered]
         "performance": f"has the best balance of quality before speed and cost (quality {quality:.2f})",
         "balanced": f"has the best balance of quality and cost (quality {quality:.2f})",
         "frugal": f"is {best.deployment} and {enough}",
+        "creative": f"writes best of those that may (quality {quality:.2f} by {asked.task})",
+        "analytical": f"analyses best of those that may (quality {quality:.2f} by {asked.task})",
     }[priority]
+    if best.model in asked.first:
+        why = "is what the bounds on cost and latency name"
     return f"{what.capitalize()}, priority {priority}: {best.model} {why}."
 
 

@@ -1,37 +1,36 @@
-"""What can be read off a prompt in microseconds: its size, its structure, its likely task and complexity."""
+"""What can be read off a prompt in microseconds: its size, its layout, its languages, its task and its complexity."""
 
 from __future__ import annotations
 
-import math
-import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Literal
 
 from msgspec import Struct
 
-from ..core import Audio, Chat, Document, Image, InvalidCall, Message, Text, Thinking, ToolResult, ToolUse
+from ..core import Audio, Chat, Document, Image, InvalidCall, LedgerError, ToolResult
+from .complexity import COMPLEXITIES, complexity_probabilities
+from .conversation import in_tool_loop, question_of
+from .languages import CODE_LANGUAGES, LANGUAGES, code_language_of, language_of
+from .sizes import estimate_tokens
+from .structure import STRUCTURES, count_numbers, count_steps, has_code, structure_of
 from .tasks import TASKS, task_probabilities
+from .wording import take_apart
 
-Complexity = Literal["simple", "moderate", "complex"]
-COMPLEXITIES: tuple[Complexity, ...] = ("simple", "moderate", "complex")
-
-FEATURES_VERSION = 1
-READ_AT_MOST = 20_000
-"""Characters of the question that are read, from its beginning and its end: that is where people say what they want."""
-SHORT = 60
-"""Characters: a message shorter than that ("yes", "commit it") is read with what was asked before it."""
-
-IMAGE_TOKENS = 1_000
-"""A middling image costs about as much with every provider: enough for a context check."""
+FEATURES_VERSION = 2
+VECTOR_BYTES = 180
+"""The most that `Prompt.vector` may have, so that all features fit into the ledger's 256 bytes."""
+NEEDS = ("tools", "json", "image", "audio", "document")
+"""The order is that of the encoded features."""
 
 
 class Prompt(Struct, frozen=True):
-    """A chat call, measured. Token counts are estimates from characters."""
+    """A chat call, measured. Token counts are estimates from characters. Shares and probabilities are multiples of
+    1/255: what is encoded and decoded again is the same, so a replay decides as the router did."""
 
     input_tokens: int
     question_chars: int
+    """Characters of the question, before it was cut."""
     messages: int
     tools: int
     images: int
@@ -47,6 +46,18 @@ class Prompt(Struct, frozen=True):
     """Task type → probability; they sum to 1."""
     complexities: Mapping[str, float]
     """Complexity → probability; they sum to 1."""
+    question: str = ""
+    """The text that asks, without what wraps it, cut to about 20,000 characters. Never encoded."""
+    language: str = ""
+    """The natural language, by its two-letter code; '' where it is not sure."""
+    code_language: str = ""
+    """Of CODE_LANGUAGES; '' for no code, and where it is not sure."""
+    structure: frozenset[str] = frozenset()
+    """Of STRUCTURES."""
+    in_tool_loop: bool = False
+    """The last message is a tool's result: the model that asked for it is to go on."""
+    vector: bytes = b""
+    """What a learned router has read, in its own layout; at most VECTOR_BYTES."""
 
     @property
     def task(self) -> str:
@@ -60,31 +71,66 @@ class Prompt(Struct, frozen=True):
         """The features as a versioned vector for the ledger, at most 256 bytes; nothing of the text can be read back.
 
         Layout, little-endian: version u8; input_tokens u32; question_chars u32; messages, tools, images, questions,
-        numbers u16 each; flags u8 (bit 0 code, 1 tools, 2 json, 3 image, 4 audio, 5 document); non_ascii u8 (/255);
-        then a u8 (/255) for each complexity and for each task, in the order of COMPLEXITIES and TASKS.
+        numbers u16 each; flags u8 (bit 0 code, 1 tools, 2 json, 3 image, 4 audio, 5 document, 6 in_tool_loop);
+        non_ascii u8 (/255); then a u8 (/255) for each complexity and for each task, in the order of COMPLEXITIES and
+        TASKS. From version 2 on: language, code_language u8 each (places in LANGUAGES and CODE_LANGUAGES); structure
+        u8 (bits, in the order of STRUCTURES); then the vector, to the end. A longer vector is left out.
         """
-        flags = sum(
-            bit
-            for bit, on in (
-                (1, self.code),
-                *(
-                    (2 << i, need in self.needs)
-                    for i, need in enumerate(("tools", "json", "image", "audio", "document"))
-                ),
-            )
-            if on
-        )
+        flags = self.code | self.in_tool_loop << 6 | _bits(self.needs, NEEDS) << 1
         counts = (self.messages, self.tools, self.images, self.questions, self.numbers)
-        return struct.pack(
-            f"<BII5HBB{len(COMPLEXITIES)}B{len(TASKS)}B",
-            FEATURES_VERSION,
-            min(self.input_tokens, 0xFFFFFFFF),
-            min(self.question_chars, 0xFFFFFFFF),
-            *(min(count, 0xFFFF) for count in counts),
-            flags,
-            round(self.non_ascii * 255),
-            *(round(self.complexities[name] * 255) for name in COMPLEXITIES),
-            *(round(self.tasks[name] * 255) for name in TASKS),
+        return (
+            _HEAD.pack(
+                FEATURES_VERSION,
+                min(self.input_tokens, 0xFFFFFFFF),
+                min(self.question_chars, 0xFFFFFFFF),
+                *(min(count, 0xFFFF) for count in counts),
+                flags,
+                round(self.non_ascii * 255),
+                *(round(self.complexities[name] * 255) for name in COMPLEXITIES),
+                *(round(self.tasks[name] * 255) for name in TASKS),
+            )
+            + _MORE.pack(
+                LANGUAGES.index(self.language) if self.language in LANGUAGES else 0,
+                CODE_LANGUAGES.index(self.code_language) if self.code_language in CODE_LANGUAGES else 0,
+                _bits(self.structure, STRUCTURES),
+            )
+            + (self.vector if len(self.vector) <= VECTOR_BYTES else b"")
+        )
+
+    @staticmethod
+    def decode(features: bytes) -> Prompt:
+        """The prompt of which these are the features, without its question; versions 1 and 2.
+
+        Raises LedgerError for what are no features, and for those of a version that is not known here.
+        """
+        version = features[0] if features else 0
+        if version not in (1, FEATURES_VERSION) or len(features) < _HEAD.size + (_MORE.size if version > 1 else 0):
+            raise LedgerError(
+                f"The features of a prompt cannot be read: {len(features)} bytes of version {version}, known are 1 and "
+                f"{FEATURES_VERSION}. A newer release may have written them."
+            )
+        _, tokens, chars, messages, tools, images, questions, numbers, flags, foreign, *shares = _HEAD.unpack_from(
+            features
+        )
+        language, code_language, structure = _MORE.unpack_from(features, _HEAD.size) if version > 1 else (0, 0, 0)
+        return Prompt(
+            input_tokens=tokens,
+            question_chars=chars,
+            messages=messages,
+            tools=tools,
+            images=images,
+            needs=_names(flags >> 1, NEEDS),
+            code=bool(flags & 1),
+            questions=questions,
+            numbers=numbers,
+            non_ascii=foreign / 255,
+            tasks=_shares(TASKS, shares[len(COMPLEXITIES) :]),
+            complexities=_shares(COMPLEXITIES, shares[: len(COMPLEXITIES)]),
+            language=LANGUAGES[language] if language < len(LANGUAGES) else "",
+            code_language=CODE_LANGUAGES[code_language] if code_language < len(CODE_LANGUAGES) else "",
+            structure=_names(structure, STRUCTURES),
+            in_tool_loop=bool(version > 1 and flags & 64),
+            vector=features[_HEAD.size + _MORE.size :] if version > 1 else b"",
         )
 
 
@@ -95,92 +141,67 @@ def read_prompt(chat: Chat, stated_task: str = "") -> Prompt:
     """
     if stated_task and stated_task not in TASKS:
         raise InvalidCall(_no_such_task(stated_task), param="task")
-    question = _question(chat.messages)
-    code = bool(_CODE.search(question))
-    questions = question.count("?") + len(_STEPS.findall(question))
-    numbers = len(_NUMBERS.findall(question))
-    needs = _needs(chat)
-    if stated_task:
-        tasks: Mapping[str, float] = {name: float(name == stated_task) for name in TASKS}
-    else:
-        tasks = task_probabilities(question, code=code, tools=bool(chat.tools), numbers=numbers)
+    question, chars = question_of(chat)
+    wording = take_apart(question)
+    code = has_code(question)
+    steps, marks, numbers = count_steps(question), question.count("?"), count_numbers(question)
+    tasks = {stated_task: 1.0} if stated_task else task_probabilities(wording, code=code, numbers=numbers)
+    complexities = complexity_probabilities(wording, tasks, steps=steps, questions=marks, code=code)
     return Prompt(
         input_tokens=estimate_tokens(chat),
-        question_chars=len(question),
+        question_chars=chars,
         messages=len(chat.messages),
         tools=len(chat.tools),
         images=sum(isinstance(part, Image) for message in chat.messages for part in message.parts),
-        needs=needs,
+        needs=_needs(chat),
         code=code,
-        questions=questions,
+        questions=marks + steps,
         numbers=numbers,
         non_ascii=_non_ascii(question),
-        tasks=tasks,
-        complexities=_complexities(question, questions, numbers, code, tasks),
+        tasks=_shares(TASKS, _in_255ths([tasks.get(task, 0.0) for task in TASKS])),
+        complexities=_shares(COMPLEXITIES, _in_255ths([complexities[name] for name in COMPLEXITIES])),
+        question=question,
+        language=language_of(wording.instruction, wording.tokens),
+        code_language=code_language_of(question, wording.tokens, code=code),
+        structure=structure_of(question),
+        in_tool_loop=in_tool_loop(chat.messages),
     )
 
 
-def estimate_tokens(chat: Chat) -> int:
-    """Input tokens, estimated: four ASCII characters or one and a half others a token, four tokens a message."""
-    tokens = 0.0
-    for message in chat.messages:
-        tokens += 4
-        for part in message.parts:
-            tokens += _part_tokens(part)
-    for tool in chat.tools:
-        tokens += 8 + (len(tool.name) + len(tool.description) + len(bytes(tool.schema))) / 4
-    if chat.output is not None and chat.output.schema is not None:
-        tokens += len(bytes(chat.output.schema)) / 4
-    return int(tokens) + 1
+_HEAD = struct.Struct(f"<BII5HBB{len(COMPLEXITIES)}B{len(TASKS)}B")
+_MORE = struct.Struct("<BBB")
 
 
-def text_tokens(text: str) -> float:
-    if text.isascii():
-        return len(text) / 4
-    ascii_bytes = len(text.encode("ascii", "ignore"))
-    return ascii_bytes / 4 + (len(text) - ascii_bytes) / 1.5
+def _bits(held: frozenset[str], names: Sequence[str]) -> int:
+    return sum(1 << place for place, name in enumerate(names) if name in held)
 
 
-_CODE = re.compile(
-    r"```|\bdef \w+\(|\bclass \w+|\bfunction\b|=>|\bSELECT\b|\bimport \w+|[;{}][ \t]*$|</\w+>", re.MULTILINE
-)
-# Not \s: it takes newlines, and a page of empty lines would be read again from each of them.
-_STEPS = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])[ \t]", re.MULTILINE)
-_REMINDER = re.compile(r"<system-reminder>.*?(?:</system-reminder>|\Z)", re.DOTALL)
-_NUMBERS = re.compile(r"\d+(?:[.,]\d+)?")
-_HARD = re.compile(
-    r"\b(prove|proof|derive|architect\w*|design a|trade-?offs?|optimi[sz]e|refactor|concurren\w+|distributed|"
-    r"step by step|in depth|comprehensive|thorough\w*|analy[sz]e|compare|evaluate|debug|algorithm|theorem|security|"
-    r"multi-?step|research|strategy|root cause|edge cases?)\b",
-    re.IGNORECASE,
-)
+def _names(bits: int, names: Sequence[str]) -> frozenset[str]:
+    return frozenset(name for place, name in enumerate(names) if bits >> place & 1)
+
+
+def _in_255ths(probabilities: Sequence[float]) -> list[int]:
+    """Probabilities that sum to 1 → whole numbers that sum to 255: what is left over goes to the largest remainders."""
+    exact = [probability * 255 for probability in probabilities]
+    whole = [int(share) for share in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda place: whole[place] - exact[place])
+    for place in by_remainder[: 255 - sum(whole)]:
+        whole[place] += 1
+    return whole
+
+
+def _shares(names: Sequence[str], counts: Sequence[int]) -> dict[str, float]:
+    """Counts → shares of their sum; all alike where there are none."""
+    total = sum(counts)
+    if not total:
+        return dict.fromkeys(names, 1 / len(names))
+    return {name: count / total for name, count in zip(names, counts, strict=True)}
 
 
 def _no_such_task(stated: str) -> str:
     near = get_close_matches(stated[:100], TASKS, 1)
     hint = f"Did you mean {near[0]!r}?" if near else f"The tasks are {', '.join(TASKS)}."
     return f"There is no task {stated[:100]!r}. {hint}"
-
-
-def _question(messages: tuple[Message, ...]) -> str:
-    """The text that asks: the last user message that has any, with those before it while it is short.
-
-    What wraps the question is none of it: neither a system prompt nor the reminders that agents put into messages.
-    """
-    asked: list[str] = []
-    for message in reversed(messages):
-        if message.role == "user" and (text := _without_reminders(message.text)):
-            asked.insert(0, text)
-            if sum(map(len, asked)) >= SHORT:
-                break
-    question = "\n".join(asked)
-    if len(question) <= READ_AT_MOST:
-        return question
-    return f"{question[: READ_AT_MOST - 4_000]}\n{question[-4_000:]}"
-
-
-def _without_reminders(text: str) -> str:
-    return _REMINDER.sub("", text).strip() if "<system-reminder>" in text else text.strip()
 
 
 def _needs(chat: Chat) -> frozenset[str]:
@@ -202,58 +223,8 @@ def _needs(chat: Chat) -> frozenset[str]:
     return frozenset(needs)
 
 
-def _part_tokens(part: object) -> float:
-    if isinstance(part, Text | Thinking):
-        return text_tokens(part.text)
-    if isinstance(part, ToolUse):
-        return 8 + text_tokens(part.arguments)
-    if isinstance(part, ToolResult):
-        return 8 + sum(_part_tokens(piece) for piece in part.content)
-    if isinstance(part, Image):
-        return IMAGE_TOKENS
-    if isinstance(part, Document) and part.media_type.startswith("text/"):
-        return len(part.data) * 3 / 16  # four characters a token, once base64 is taken off
-    if isinstance(part, Audio | Document):
-        return len(part.data) / 12 or IMAGE_TOKENS  # by its URL: nobody has looked how long it is
-    return 0
-
-
 def _non_ascii(text: str) -> float:
+    """A multiple of 1/255."""
     if not text or text.isascii():
         return 0.0
-    return 1 - len(text.encode("ascii", "ignore")) / len(text)
-
-
-def _complexities(
-    question: str, questions: int, numbers: int, code: bool, tasks: Mapping[str, float]
-) -> dict[str, float]:
-    """An ordered logit on one score: length, parts, hard words and the task. Stated by hand, not fitted."""
-    hard_words = min(len(_HARD.findall(question)), 4)
-    score = (
-        0.35 * min(len(question) / 400, 8)
-        + 0.9 * hard_words
-        + 0.25 * min(questions, 6)
-        + 0.05 * min(numbers, 10)
-        + 0.3 * code
-        + sum(_TASK_WEIGHT.get(task, 0.0) * probability for task, probability in tasks.items())
-    )
-    above_simple, above_moderate = _logistic(1.6 * (score - 1.0)), _logistic(1.6 * (score - 2.8))
-    return {"simple": 1 - above_simple, "moderate": above_simple - above_moderate, "complex": above_moderate}
-
-
-_TASK_WEIGHT = {
-    "mathematics": 0.6,
-    "analysis": 0.7,
-    "coding": 0.4,
-    "decomposition": 0.6,
-    "structure assessment": 0.4,
-    "rationale generation": 0.5,
-    "classification": -0.4,
-    "extraction": -0.2,
-    "parameter extraction": -0.2,
-    "chat": -0.3,
-}
-
-
-def _logistic(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
+    return round(255 * (1 - len(text.encode("ascii", "ignore")) / len(text))) / 255

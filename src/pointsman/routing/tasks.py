@@ -1,13 +1,13 @@
-"""Task types, and how likely each is for a question: weighted key phrases under a softmax.
-
-The weights are stated by hand from what the task types are called and asked for; they were not fitted to any data.
-"""
+"""Task types, and how likely each is for a question: weighted cues under a softmax."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
+
+from .phrases import scores_of
+from .wording import Wording, tokens_of
 
 TASKS: tuple[str, ...] = (
     "instruction routing",
@@ -30,182 +30,60 @@ TASKS: tuple[str, ...] = (
 )
 """The nine small tasks of orchestration, then what people ask for."""
 
+SHARPNESS = 1.6
+"""Weights → log odds. The one number that makes the probabilities come true as often as they say."""
+MATERIAL = 0.3
+"""What a cue in the material counts, where the instruction has none."""
+CODE, FORMULA = 2.4, 2.6
+"""What it counts for coding that there is code, and for mathematics that there is a formula."""
+AT_FIRST: Mapping[str, float] = {"chat": 1.3, "coding": 0.2, "writing": 0.2, "analysis": 0.2}
+"""Before anything was read: most prompts without a cue are talk, or ask for a fact."""
 
-def task_probabilities(question: str, *, code: bool = False, tools: bool = False, numbers: int = 0) -> dict[str, float]:
-    """Task type → probability, summing to 1. `numbers` counts the numbers in the question.
 
-    Of a long question only the beginning and the end are read: that is where people say what they want.
+def task_probabilities(wording: Wording, *, code: bool = False, numbers: int = 0) -> dict[str, float]:
+    """Task type → probability, in the order of TASKS, summing to 1.
+
+    `code`: code stands in the question; `numbers`: how many numbers do.
     """
-    scores = dict.fromkeys(TASKS, 0.0)
-    scores["chat"] = 0.8
+    scores = {task: AT_FIRST.get(task, 0.0) for task in TASKS}
+    cues = scores_of(wording.tokens)
+    for task, score in cues.items():
+        scores[task] += score
+    if max(cues.values(), default=0.0) < 1 and wording.material:
+        for task, score in scores_of(tokens_of(wording.material)).items():
+            scores[task] += MATERIAL * score
     if code:
-        scores["coding"] += 1.5
-    if tools:
-        scores["tool-use formatting"] += 0.5
-    if numbers >= 3:
-        scores["mathematics"] += 0.6
-    asked = question if len(question) <= 1_600 else f"{question[:1_200]}\n{question[-400:]}"
-    for task, pattern in _PHRASES.items():
-        hits = len(pattern.findall(asked))
-        scores[task] += 2.2 * min(hits, 3) ** 0.5
+        scores["coding"] += CODE
+    if (numbers or "\\" in wording.instruction or "$" in wording.instruction) and _FORMULA.search(wording.instruction):
+        scores["mathematics"] += FORMULA
+    if not wording.instruction.isascii():
+        for task, pattern in _WITHOUT_BLANKS.items():
+            if pattern.search(wording.instruction):
+                scores[task] += 3.0
     return _softmax(scores)
 
 
-def _words(*phrases: str) -> re.Pattern[str]:
-    return re.compile(r"\b(?:" + "|".join(phrases) + r")\b", re.IGNORECASE)
-
-
-_PHRASES: Mapping[str, re.Pattern[str]] = {
-    "instruction routing": _words(
-        r"which (?:model|tool|agent|team|department) should", "route this", "dispatch this", "triage"
-    ),
-    "rewriting": _words(
-        "rewrite",
-        "rephrase",
-        "paraphrase",
-        "reword",
-        r"make (?:this|it) (?:clearer|shorter|formal\w*|polite\w*)",
-        r"fix (?:the|my) grammar",
-        "proofread",
-    ),
-    "decomposition": _words(
-        r"break (?:\w+ ){0,3}down",
-        "decompose",
-        r"sub-?tasks?",
-        r"split (?:\w+ ){0,3}into (?:steps|tasks|parts)",
-        r"plan (?:the )?steps",
-    ),
-    "tool-use formatting": _words(
-        r"(?:function|tool) calls?", r"call the (?:tool|function)", r"format (?:\w+ ){0,3}as a (?:tool|function)"
-    ),
-    "structure assessment": _words(
-        r"(?:assess|check|review|evaluate) (?:the )?(?:structure|format|layout|outline)",
-        r"well[- ]structured",
-        r"valid (?:json|yaml|xml)",
-        r"(?:json|yaml|xml) (?:is )?valid",
-    ),
-    "error and quality scoring": _words(
-        r"(?:score|rate|grade) (?:this|the|it|each|my)",
-        r"find (?:the )?(?:errors?|mistakes?)",
-        r"on a scale",
-        r"quality (?:score|of)",
-    ),
-    "rationale generation": _words(
-        r"explain (?:why|your reasoning|how)",
-        "rationale",
-        "justify",
-        r"give (?:\w+ )?reasons?",
-        r"why (?:is|are|do|does|did|was|were)",
-    ),
-    "parameter extraction": _words(
-        r"extract (?:the )?(?:parameters?|arguments?|fields?|values?)", r"fill (?:in )?the (?:form|fields?|parameters?)"
-    ),
-    "classification": _words(
-        "classify",
-        "categori[sz]e",
-        r"(?:positive|negative)(?:,)? (?:or )?(?:positive|negative|neutral)",
-        "sentiment",
-        r"which (?:category|class|label)",
-        "spam",
-        r"label (?:this|the|each)",
-        "yes or no",
-    ),
-    "coding": _words(
-        r"(?:write|implement|create|fix|debug|refactor|generate) (?:\w+ ){0,5}(?:function|class|script|program|code)",
-        r"(?:write|implement|create|fix|debug|refactor|generate) (?:\w+ ){0,5}(?:method|component|endpoint|tests?)",
-        r"(?:write|implement|create|fix|debug|refactor|generate) (?:\w+ ){0,5}(?:module|api|query|decorator|bug)",
-        "python",
-        "javascript",
-        "typescript",
-        "java",
-        "rust",
-        "golang",
-        r"c\+\+",
-        "sql",
-        "html",
-        "css",
-        "bash",
-        "regex",
-        "unit tests?",
-        "stack ?trace",
-        "traceback",
-        r"\w+(?:Exception|Error)",
-        "compile",
-        "code",
-        "react",
-        "express",
-        "node\\.js",
-    ),
-    "writing": _words(
-        r"write (?:\w+ ){0,3}(?:poem|story|essay|letter|email|haiku|article|blog|post|song)",
-        r"write (?:\w+ ){0,3}(?:speech|limerick|tagline|slogan|description)",
-        "creative",
-        "poem",
-        "haiku",
-        "compose",
-        r"draft (?:an?|the)",
-    ),
-    "analysis": _words(
-        "analy[sz]e",
-        "analysis",
-        "compare",
-        "contrast",
-        "evaluate",
-        "assess",
-        r"pros and cons",
-        "implications",
-        "trade-?offs?",
-        "investigate",
-        "research",
-        "interpret",
-    ),
-    "mathematics": _words(
-        "solve",
-        "equation",
-        "integral",
-        "derivative",
-        "calculate",
-        "compute",
-        "prove",
-        "theorem",
-        "probability",
-        "algebra",
-        "geometry",
-        r"how (?:many|much)",
-        "percent(?:age)?",
-        "sum of",
-        r"square root",
-        r"\d+ ?[+*×÷^] ?\d+",
-        r"\d+ (?:[-/]|plus|minus|times|divided by) \d+",
-        r"\d+(?: percent|%) of",
-    ),
-    "translation": _words(
-        "translate",
-        "translation",
-        r"(?:in|into|to) (?:french|german|spanish|italian|chinese|japanese|english|portuguese)",
-        r"(?:in|into|to) (?:russian|arabic|korean|dutch|polish|hindi|turkish|swedish|greek)",
-        r"how do you say",
-    ),
-    "summary": _words(
-        "summari[sz]e",
-        "summary",
-        "tl;?dr",
-        r"key (?:points|takeaways)",
-        r"in (?:one|two|three|\d+) sentences?",
-        "condense",
-        "shorten",
-    ),
-    "extraction": _words(
-        "extract", r"find all", r"list (?:all|every|the)", r"pull out", r"names? (?:of|mentioned)", "as json"
-    ),
-    "chat": _words(
-        "hi", "hello", "hey", "thanks?", "thank you", r"who are you", r"how are you", r"what do you think", r"tell me"
-    ),
+_FORMULA = re.compile(
+    r"\d ?[+*×÷^/] ?\d|\d (?:-|plus|minus|times) \d|\b[xyzn] ?(?:\^|=|\*\*) ?-?\d|\d[xyz]\b|"
+    r"\d(?:%| percent| %) of \d|[∫∑√≤≥∈∀∃]|\\(?:frac|int|sum|sqrt|le|ge|cdot)\b|\$[a-z]\b"
+)
+_WITHOUT_BLANKS: Mapping[str, re.Pattern[str]] = {
+    "translation": re.compile("翻译|翻譯|翻訳|번역|переве[дс]|переклад|ترجم|अनुवाद"),
+    "summary": re.compile("总结|總結|概括|摘要|要約|まとめて|요약|кратко|резюм|لخص|सारांश"),
+    "coding": re.compile("代码|代碼|函数|编程|コード|関数|코드|함수|функци|программ|скрипт"),
+    "writing": re.compile("写一(?:首|篇|封|个)|写一|寫一|書いて|써 ?줘|напиш|сочини|اكتب"),
+    "rationale generation": re.compile("为什么|為什麼|なぜ|どうして|왜|почему|чому|لماذا|क्यों"),
+    "mathematics": re.compile("计算|計算|方程|求解|証明|证明|계산|방정식|реши|вычисл|докаж|احسب"),
+    "analysis": re.compile("分析|比较|比較|분석|비교|анализ|сравни|تحليل|حلل"),
+    "extraction": re.compile("提取|抽出|列出|추출|извлек|выпиши|استخرج"),
+    "classification": re.compile("分类|分類|분류|классифиц"),
+    "rewriting": re.compile("改写|改寫|润色|潤色|書き直|고쳐|перепиш|исправь"),
 }
+"""Words of scripts that set no blanks, or whose words bend too much to be looked up."""
 
 
 def _softmax(scores: Mapping[str, float]) -> dict[str, float]:
     top = max(scores.values())
-    weights = {task: math.exp(score - top) for task, score in scores.items()}
+    weights = {task: math.exp(SHARPNESS * (score - top)) for task, score in scores.items()}
     total = sum(weights.values())
     return {task: weight / total for task, weight in weights.items()}

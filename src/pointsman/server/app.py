@@ -30,6 +30,7 @@ from ..routing import estimate_tokens
 from .admission import Admission
 from .door import ModelDoor, stopping
 from .exchange import Exchange, Header, lines
+from .feedback import FeedbackDoor
 from .http import JSON_LINES, failure, json_body, refuse, stated_key, success
 from .idempotency import Once
 from .listing import Listing
@@ -79,11 +80,13 @@ class Application:
         self._files = {path: _console_file(name) for path, (name, _) in CONSOLE_FILES.items()}
         gateway.count(self._metrics.attempted)
         self._is_draining = False
+        feedback = FeedbackDoor(gateway.ledger, gateway.clock, authorise=self._authorise, max_body=self._max_body)
         guarded = self._guarded
         self._handlers: dict[tuple[str, str], Handler] = {
             ("POST", "/v1/chat/completions"): self._door("openai"),
             ("POST", "/v1/messages"): self._door("anthropic"),
             ("POST", "/v1/messages/count_tokens"): guarded(self._count),
+            ("POST", "/v1/feedback"): guarded(feedback.take),
             ("GET", "/v1/models"): guarded(self._models),
             ("GET", ONE_MODEL): guarded(self._model),
             ("GET", "/health"): self._health,

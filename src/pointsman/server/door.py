@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from msgspec import Struct
 
@@ -26,6 +26,7 @@ from ..core import (
     Needs,
     OutOfCredit,
     PointsmanError,
+    Priority,
     Reply,
     Taker,
     Timeouts,
@@ -244,11 +245,11 @@ def _needs(exchange: Exchange) -> Needs:
     if exchange.headers.keys().isdisjoint(NEEDS_HEADERS):
         return NO_NEEDS
     priority = _text(exchange, b"x-pointsman-priority")
-    if priority not in ("", "performance", "balanced", "frugal"):
-        raise InvalidCall(f"x-pointsman-priority is {priority!r}: it may be performance, balanced or frugal.")
+    if priority and priority not in PRIORITIES:
+        raise InvalidCall(f"x-pointsman-priority is {priority!r}: it may be {', '.join(PRIORITIES)}.")
     try:
         return Needs(
-            priority=priority or None,  # type: ignore[arg-type]  # one of the three words, as checked above
+            priority=priority or None,  # type: ignore[arg-type]  # one of the words, as checked above
             max_cost=_budget(exchange),
             max_latency=_number(exchange, b"x-pointsman-max-latency"),
             min_quality=_number(exchange, b"x-pointsman-quality", most=1),
@@ -277,6 +278,7 @@ def _timeouts(exchange: Exchange) -> Timeouts:
     return Timeouts(**seconds)
 
 
+PRIORITIES = get_args(Priority)
 NEEDS_HEADERS = frozenset(
     (
         b"x-pointsman-priority",

@@ -1,0 +1,293 @@
+"""`pointsman replay`: recorded traffic decided anew by another policy. Nothing is called."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from math import isfinite
+from pathlib import Path
+from typing import get_args
+
+import click
+from msgspec import Struct
+
+from ..core import ConfigError, InvalidCall, Nanos, Priority, show_usd
+from ..gateway.yaml_file import Lines, load
+from ..lab.replay import Comparison, Replay
+from ..lab.replay import replay as decide_anew
+from ..lab.replay_policies import ReplayPolicy, always, by_priority, by_weights, cheapest, logged
+from ..lab.traffic import Traffic, best_grades, read_traffic
+from ..ledger import Feedback, Ledger, parse_since
+from ..routing.objective import Weights
+from ..stats.offpolicy import OffPolicyEstimate
+from .opening import open_gateway
+from .options import config_option, json_option
+from .replay_json import replay_json
+from .terminal import Column, count, print_json, show_line, show_table
+
+PAGE = 1000
+"""Grades that are read at once."""
+_PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+_WORDS = (*_PRIORITIES, "logged", "cheapest", "always:MODEL", "FILE.yaml")
+_NET_OF = (
+    "Not in it: caches that are read anew when a conversation changes its model, limits that a model would reach with "
+    "more traffic, and what pointsman itself takes of this machine."
+)
+
+
+class PolicyFile(Struct, frozen=True, kw_only=True):
+    """A policy of one's own."""
+
+    weights: Weights
+    models: tuple[str, ...] = ()
+    """It may choose among these alone; () for all."""
+
+
+@click.command()
+@click.option(
+    "--policy",
+    required=True,
+    metavar="P",
+    help="A priority (performance, balanced, frugal, creative, analytical), logged, cheapest, always:MODEL, or a YAML "
+    "file with weights.",
+)
+@click.option("--since", metavar="WHEN", default="30d", show_default=True, help="30m, 24h, 7d, 2w, or a date.")
+@click.option("--until", metavar="WHEN", help="The same; itself not counted.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of what is left to chance."
+)
+@click.option(
+    "--show", type=click.IntRange(0, 1000), default=0, metavar="N", help="Show N decisions that would change."
+)
+@json_option
+@config_option
+def replay(
+    policy: str, since: str, until: str | None, seed: int, show: int, as_json: bool, config_file: Path | None
+) -> None:
+    """Decide recorded traffic anew by another policy, and estimate what that would have brought. Calls nothing.
+
+    Quality comes from grades (`pointsman feedback`), cost from what was paid, retries and fallbacks included. Each is
+    estimated in three ways (IPS: inverse propensity scores; SNIPS: the same, self-normalised; DR: doubly robust), and
+    as the difference to what was logged, which is the sharpest. n_eff is how many outcomes of the policy's own the log
+    is worth: below 30 nothing is said, below 200 it is weak. With dates for --since and --until, the same seed gives
+    the same bytes.
+
+    A policy of your own is a file: `weights: {quality: 1, cost: 0.5, latency: 0.15}`, and `models: [A, B]` where it may
+    choose among these alone.
+
+    \b
+    Examples:
+      pointsman replay --policy frugal --since 30d
+      pointsman replay --policy always:gpt-5-mini --show 10
+      pointsman replay --policy mine.yaml --since 2026-11-01 --until 2026-11-15 --json
+    """
+    now = time.time()
+    begin = parse_since(since, now)
+    end = None if until is None else parse_since(until, now)
+    ledger = open_gateway(config_file).ledger
+    ledger.flush()
+    traffic = read_traffic(ledger.queries.entries(since=begin, until=end), best_grades(_all_feedback(ledger)))
+    result = decide_anew(traffic, read_policy(policy, traffic.models), seed=seed, show=show)
+    if as_json:
+        print_json(replay_json(result, since, until))
+    elif traffic.decisions:
+        _show(result)
+    else:
+        show_line(_nothing(traffic))
+
+
+def read_policy(text: str, models: Collection[str]) -> ReplayPolicy:
+    """`models`: those that recorded decisions weighed; none where there is no traffic. Raises InvalidCall for what is
+    no policy, ConfigError with file and line for what is wrong in a file."""
+    for priority in _PRIORITIES:
+        if text == priority:
+            return by_priority(priority)
+    if text == "logged":
+        return logged()
+    if text == "cheapest":
+        return cheapest()
+    if text.startswith("always:"):
+        model = text.removeprefix("always:")
+        if not model or (models and model not in models):
+            raise InvalidCall(_not_weighed(model, models), param="policy")
+        return always(model)
+    if text.endswith((".yaml", ".yml")):
+        return _from_file(Path(text), models)
+    near = get_close_matches(text, _WORDS, 1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(_WORDS)}."
+    raise InvalidCall(f"There is no policy {text!r}. {hint}", param="policy")
+
+
+def _from_file(path: Path, models: Collection[str]) -> ReplayPolicy:
+    if not path.exists():
+        raise ConfigError("There is no such file.", file=str(path))
+    policy, lines = load(path, PolicyFile)
+    _check_weights(policy.weights, lines)
+    for index, model in enumerate(policy.models):
+        if models and model not in models:
+            raise lines.error(("models", index), _not_weighed(model, models))
+    return by_weights(path.name, policy.weights, policy.models)
+
+
+def _check_weights(weights: Weights, lines: Lines) -> None:
+    for name in weights.__struct_fields__:
+        weight = getattr(weights, name)
+        if isinstance(weight, float) and not (isfinite(weight) and weight >= 0):
+            raise lines.error(("weights", name), f"Here stands {weight}, and a number from 0 up is needed.")
+
+
+def _not_weighed(model: str, models: Collection[str]) -> str:
+    near = get_close_matches(model, sorted(models), 1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"There were: {', '.join(sorted(models)) or 'none'}."
+    return f"In no recorded decision of that time could {model!r} have been chosen. {hint}"
+
+
+def _all_feedback(ledger: Ledger) -> Iterator[Feedback]:
+    after = 0
+    while graded := ledger.feedback.graded(after, PAGE):
+        yield from (one.feedback for one in graded)
+        after = graded[-1].number
+
+
+def _nothing(traffic: Traffic) -> str:
+    left_out = sum(traffic.left_out.values())
+    if left_out:
+        reasons = "".join(f"\n  {number:,}: {why}" for why, number in traffic.left_out.items())
+        return f"None of {count(left_out, 'recorded decision')} can be decided anew:{reasons}"
+    if traffic.named:
+        return (
+            f"No decision was recorded in that time: all {count(traffic.named, 'attempt')} were of calls that named "
+            "their model. A call of `auto`, or of a mode, is decided."
+        )
+    return "Nothing was recorded in that time."
+
+
+def _show(result: Replay) -> None:
+    decisions = result.traffic.decisions
+    days = " to ".join(dict.fromkeys(_day(decision.at) for decision in (decisions[0], decisions[-1])))
+    _say(f"Policy {result.policy} on {count(len(decisions), 'decision')} of {days} (seed {result.seed}).")
+    _say(f"\nIt would decide otherwise in {result.changed:,} of {len(decisions):,} ({_share(result)}).\n")
+    _show_tasks(result)
+    _show_comparison(result.quality, "quality, 0 to 1")
+    if result.quality.observed < len(decisions):
+        _say(f"Graded: {result.quality.observed:,} of {len(decisions):,}. Nobody knows whether the rest is like them.")
+    _show_comparison(result.cost, "cost of a decision")
+    _show_savings(result)
+    _show_notes(result)
+    if result.shown:
+        _show_changes(result)
+
+
+def _show_tasks(result: Replay) -> None:
+    show_table(
+        (Column("task", wraps=True), Column("decisions", "right"), Column("changed", "right")),
+        [(one.task or "-", f"{one.decisions:,}", f"{one.changed:,}") for one in result.by_task],
+    )
+
+
+def _show_comparison(comparison: Comparison, title: str) -> None:
+    names = ("value", "95% low", "95% high", "n", "n_eff", "strength")
+    print()
+    show_table(
+        (Column(title, wraps=True), *(Column(name, "left" if name == "strength" else "right") for name in names)),
+        [(label, *_cells(estimate, comparison)) for label, estimate in _rows(comparison)],
+    )
+    if comparison.believed is not None and comparison.believed_logged is not None:
+        was, would = (_amount(value, comparison) for value in (comparison.believed_logged, comparison.believed))
+        _say(f"Expected beforehand, which is no evidence: {would} a decision, and {was} under what was in force.")
+
+
+def _rows(comparison: Comparison) -> Iterator[tuple[str, OffPolicyEstimate]]:
+    """What cannot be told is said once."""
+    ips, snips, robust, difference = comparison.estimates
+    yield "as it was", comparison.logged
+    if difference.strength == "none":
+        yield "policy", difference
+        return
+    yield from (("policy, IPS", ips), ("policy, SNIPS", snips), ("policy, DR", robust), ("difference", difference))
+
+
+def _cells(estimate: OffPolicyEstimate, comparison: Comparison) -> Sequence[str]:
+    is_difference = estimate.method == "difference"
+    amounts = (estimate.value, estimate.low, estimate.high)
+    return (
+        *("-" if amount is None else _amount(amount, comparison, signed=is_difference) for amount in amounts),
+        f"{estimate.n:,}",
+        f"{estimate.n_eff:,.0f}",
+        estimate.strength,
+    )
+
+
+def _amount(value: float, comparison: Comparison, *, signed: bool = False) -> str:
+    shown = f"{value:.3f}" if comparison.outcome == "quality" else show_usd(round(value))
+    return f"+{shown}" if signed and value > 0 else shown
+
+
+def _show_savings(result: Replay) -> None:
+    savings = result.savings
+    if savings.saved is None or savings.low is None or savings.high is None:
+        _say("\nNet savings: the log cannot tell.")
+        return
+    amounts = (savings.saved, savings.low, savings.high)
+    what, over = "Net savings", "of"
+    if savings.saved < 0:
+        what, over, amounts = "Net extra cost", "over", (-savings.saved, -savings.high, -savings.low)
+    value, low, high = map(_usd, amounts)
+    weak = f" That is weak: {result.cost.difference.why}." if result.cost.difference.why else ""
+    _say(
+        f"\n{what}: {value} (95%: {low} to {high}) {over} the {show_usd(savings.spent)} that "
+        f"{count(savings.decisions, 'decision')} cost in {count(savings.attempts, 'attempt')}, retries and fallbacks "
+        f"included.{weak} {_NET_OF}"
+    )
+
+
+def _show_notes(result: Replay) -> None:
+    if result.notes:
+        _say("\nWhat the log cannot tell, and what would help:")
+    for note in result.notes:
+        _say(f"- {note.problem}" + (f" Would help: {note.help}" if note.help else ""), hang=2)
+    said = [*result.remarks, *(f"Left out, {number:,}: {why}." for why, number in result.traffic.left_out.items())]
+    if said:
+        _say("")
+    for remark in said:
+        _say(remark)
+
+
+def _show_changes(result: Replay) -> None:
+    print()
+    show_table(
+        (
+            *(Column(name) for name in ("time (UTC)", "task")),
+            *(Column(name, wraps=True) for name in ("was", "would be")),
+            Column("tried with", "right"),
+        ),
+        [
+            (
+                f"{datetime.fromtimestamp(one.recorded.at, UTC):%m-%d %H:%M}",
+                one.recorded.task,
+                one.recorded.model,
+                one.model,
+                f"{one.recorded.probabilities[one.drawn]:.3f}",
+            )
+            for one in result.shown
+        ],
+    )
+
+
+def _say(text: str, hang: int = 0) -> None:
+    show_line(text, file=sys.stdout, hang=hang)
+
+
+def _share(result: Replay) -> str:
+    return f"{result.changed / len(result.traffic.decisions):.0%}"
+
+
+def _day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
+
+
+def _usd(nanos: float) -> str:
+    return show_usd(Nanos(round(nanos)))

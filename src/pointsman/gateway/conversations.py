@@ -1,0 +1,82 @@
+"""Which model a conversation has: it is told on the way out, and looked up when the conversation goes on."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+from xxhash import xxh3_128_hexdigest
+
+from ..core import Call, Chat, Clock, State
+from ..core.state import LESSER
+from ..routing import Conversation, Prompt, text_tokens
+
+KEPT = 3600.0
+"""Seconds after its last turn for which a conversation keeps its model."""
+RENEWED = 600.0
+"""Seconds after which a fact that has not changed is stated again: it is written for each process of the machine."""
+LEAST_CACHED = 1024
+"""Tokens: what is shorter, no provider keeps in its cache."""
+
+
+class Conversations:
+    """A conversation is known by its `X-Session-Id`, else by its key, its system prompt and its first question."""
+
+    def __init__(self, state: State, clock: Clock) -> None:
+        self._state = state
+        self._wall = clock.wall
+
+    def find(self, call: Call, prompt: Prompt) -> Conversation | None:
+        """None for one that has just begun, or that nobody here remembers."""
+        chat = call.chat
+        if not call.caller.session and not _goes_on(chat):
+            return None
+        held = self._held(_name(call))
+        if held is None:
+            return None
+        return Conversation(held.model, is_pinned=prompt.in_tool_loop, cached_tokens=_read_before(chat, prompt))
+
+    def remember(self, call: Call, model: str) -> None:
+        name = _name(call)
+        held, now = self._held(name), self._wall()
+        if held is None or held.model != model or not 0 <= now - held.at < RENEWED:
+            self._state.put(name, msgspec.msgpack.encode(_Held(model, now)), KEPT)
+
+    def _held(self, name: str) -> _Held | None:
+        fact = self._state.get(name)
+        try:
+            return None if fact is None else _decode(fact)
+        except msgspec.DecodeError:
+            return None
+
+
+class _Held(Struct, frozen=True, array_like=True):
+    model: str
+    at: float
+
+
+_decode = msgspec.msgpack.Decoder(_Held).decode
+
+
+_PREFIX = f"{LESSER}conversation:"
+
+
+def _goes_on(chat: Chat) -> bool:
+    return any(message.role == "assistant" for message in chat.messages)
+
+
+def _name(call: Call) -> str:
+    """Only a hash of it, so that no prompt lies in the state."""
+    caller = call.caller
+    if caller.session:
+        return _PREFIX + xxh3_128_hexdigest(f"{caller.key}\0{caller.session}".encode("utf-8", "replace"))
+    first = next((message.text for message in call.chat.messages if message.role == "user"), "")
+    system = "".join(message.text for message in call.chat.messages if message.role == "system")
+    text = f"{caller.key}\0\0{len(system)}\0{system}{first}"
+    return _PREFIX + xxh3_128_hexdigest(text.encode("utf-8", "replace"))
+
+
+def _read_before(chat: Chat, prompt: Prompt) -> int:
+    """Tokens before the newest message: what a provider may have kept."""
+    newest = text_tokens(chat.messages[-1].text) if chat.messages else 0.0
+    before = prompt.input_tokens - round(newest)
+    return before if before >= LEAST_CACHED else 0

@@ -1,0 +1,75 @@
+"""The forecaster of a gateway: made at the first call that is routed, and made anew when another router was fitted."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core import Clock
+from ..routing import NO_FORECAST, Forecast, Prompt
+from .weights import learned_path, load_learned
+
+if TYPE_CHECKING:
+    from ..routing.forecasting import RouterForecaster
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks whether another router was put in place."""
+
+
+class Forecasts:
+    """A Forecaster. Making one loads numpy and the token table, some 0.1 s, so a process that routes nothing makes
+    none, and an event loop leaves it to a thread (`ready`)."""
+
+    def __init__(self, home: Path, clock: Clock, *, enabled: bool, warn: Callable[[str], None]) -> None:
+        self._home = home
+        self._steady = clock.steady
+        self._enabled = enabled
+        self._warn = warn
+        self._forecaster: RouterForecaster | None = None
+        self._making = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._look_at = 0.0
+
+    async def ready(self) -> None:
+        """Returns once forecasts take no time worth a thread."""
+        if self._is_stale():
+            await asyncio.to_thread(self._make)
+
+    def __call__(self, prompt: Prompt) -> Forecast:
+        if not self._enabled:
+            return NO_FORECAST
+        if self._is_stale():
+            self._make()
+        assert self._forecaster is not None, "it was just made"
+        return self._forecaster(prompt)
+
+    def _is_stale(self) -> bool:
+        if not self._enabled:
+            return False
+        if self._forecaster is None:
+            return True
+        now = self._steady()
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_EVERY
+        return self._stamp != _stamp(learned_path(self._home))
+
+    def _make(self) -> None:
+        from ..routing.forecasting import RouterForecaster  # late: it brings numpy
+
+        with self._making:
+            stamp = _stamp(learned_path(self._home))
+            if self._forecaster is None or stamp != self._stamp:
+                self._forecaster = RouterForecaster(load_learned(self._home, self._warn))
+                self._stamp = stamp
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

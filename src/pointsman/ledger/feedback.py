@@ -1,0 +1,247 @@
+"""How good answers were: what users, judges and the entries themselves say of them, joined with the attempts graded.
+
+A feedback bears a number, and learners remember up to which they have come. One that cannot be seen yet, since its
+call's entry still lies in a journal, is given a new number once it can; so is one that replaces another of the same
+giver. So whoever asks for what comes after a number misses nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from math import isfinite, sqrt
+from typing import Final, Literal, get_args
+
+from msgspec import Struct
+
+from ..core import InvalidCall
+from .answers import ANSWERED, find_answer, read_entry, time_in
+from .entries import Entry
+from .names import Names
+from .rows import pack_id, unpack_id
+from .store import Store, writing
+
+Source = Literal["user", "automatic", "judge"]
+
+LONGEST_ID: Final = 200
+
+
+class Feedback(Struct, frozen=True):
+    """What somebody says of the answer to a call."""
+
+    call_id: str
+    at: float
+    """Unix seconds."""
+    score: float
+    """0 (useless) to 1 (as good as it gets)."""
+    source: Source = "user"
+    reliability: float = 1.0
+    """0 to 1: how much it is to be believed. Its giver is right with probability (1 + reliability)/2."""
+    key: str = ""
+    """Id of the key that gave it; '' for none."""
+    attempt_id: str = ""
+    """The attempt that is meant; '' for the one that answered the call."""
+
+
+class Graded(Struct, frozen=True):
+    """A feedback with the attempt that it grades, which has its decision even where it was a fallback."""
+
+    number: int
+    feedback: Feedback
+    entry: Entry
+    first: int
+    """The number of the giver's first word on this answer: whoever has come past it has learned from it already."""
+
+
+class MeanScore(Struct, frozen=True):
+    """What users and judges say of a model at a task, weighted by reliability."""
+
+    model: str
+    task: str
+    count: int
+    mean: float
+    sd: float | None
+    """Of single scores; None where there is but one."""
+
+
+class Feedbacks:
+    """May be used from any thread. Methods raise LedgerError; each takes the time of a small transaction, or more where
+    entries have to be looked through, so an event loop gives them to a thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, feedback: Feedback) -> int:
+        """Its number. A later one of the same source and key for the same call takes its place. A call that has no
+        entry yet is waited for. Raises InvalidCall for a score that is none."""
+        _check(feedback)
+        with self._connected("written") as connection:
+            looked = _latest_entry(connection)
+            entry = find_answer(connection, feedback.call_id, feedback.attempt_id)
+            if time_in(feedback.call_id) is None and not feedback.attempt_id:
+                looked = 0  # only the latest entries were looked at
+            with writing(connection):
+                values = _values(feedback)
+                (first,) = connection.execute(_FIRST, (values[0], feedback.source, feedback.key, values[1])).fetchone()
+                return int(connection.execute(_ADD, (*values, entry, looked, first)).lastrowid or 0)
+
+    def graded(self, after: int = 0, most: int = 1000) -> list[Graded]:
+        """Up to `most` of those with a number above `after`, in the order of numbers, as far as their attempts are in
+        the ledger. An empty list: there is no more for now."""
+        if not self._store.path.exists():
+            return []
+        with self._connected("read") as connection:
+            _join_late(connection)
+            names = Names(connection)
+            found = []
+            for number, entry_number, first, *values in connection.execute(_GRADED, (after, most)).fetchall():
+                entry = read_entry(connection, entry_number, names)
+                if entry is not None:
+                    found.append(Graded(number, _feedback(values), entry, first or number))
+                names.trim()
+            return found
+
+    def means(self, since: float | None = None) -> list[MeanScore]:
+        """By model and task, of what was said from `since` (unix seconds) on. Automatic outcomes are left out: they
+        are noticed for failures only, so their mean tells nothing."""
+        if not self._store.path.exists():
+            return []
+        with self._connected("read") as connection:
+            _join_late(connection)
+            rows = connection.execute(_MEANS, (float("-inf") if since is None else since,)).fetchall()
+        return [
+            MeanScore(model, task, count, mean, _deviation(count, mean, mean_of_squares))
+            for model, task, count, mean, mean_of_squares in rows
+        ]
+
+    def target(self, call_id: str) -> Entry | None:
+        """The attempt that a feedback of a call would grade; None while none has answered it."""
+        if not self._store.path.exists():
+            return None
+        with self._connected("read") as connection:
+            number = find_answer(connection, call_id)
+            return read_entry(connection, number, Names(connection)) if number else None
+
+    @contextmanager
+    def _connected(self, done: str) -> Iterator[sqlite3.Connection]:
+        with self._store.explaining(done), closing(self._store.connect()) as connection:
+            yield connection
+
+
+def automatic(entry: Entry) -> Feedback | None:
+    """What an attempt itself tells of its quality; None for most.
+
+    Only a refusal by content policy tells something: whoever asked got nothing. It may have been right to refuse, so it
+    is believed by half. Every other failure is the network's, the provider's or the caller's, and that an attempt went
+    well says that an answer came, not that it was good.
+    """
+    if entry.error != "content_filtered" or entry.status == "cancelled":
+        return None
+    return Feedback(
+        entry.call_id, entry.at, 0.0, "automatic", reliability=0.5, key=entry.key, attempt_id=entry.attempt_id
+    )
+
+
+def _check(feedback: Feedback) -> None:
+    for name in ("score", "reliability"):
+        value = getattr(feedback, name)
+        if not 0 <= value <= 1:  # NaN too
+            raise InvalidCall(f"The {name} of a feedback is {value!r}: it goes from 0 to 1.", param=name)
+    if feedback.source not in get_args(Source):
+        given = f"{feedback.source!r}; there are {', '.join(get_args(Source))}"
+        raise InvalidCall(f"The source of a feedback is {given}.", param="source")
+    for name in ("call_id", "attempt_id"):
+        text = getattr(feedback, name)
+        if len(text) > LONGEST_ID or not text.isprintable() or not (text or name == "attempt_id"):
+            raise InvalidCall(f"{text[:50]!r} is no id of a call: 1 to {LONGEST_ID} characters are.", param=name)
+    if not isfinite(feedback.at):
+        raise InvalidCall(f"The time of a feedback is {feedback.at!r}: it is unix seconds.", param="at")
+
+
+def _latest_entry(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(number), 0) FROM entries").fetchone()[0])
+
+
+def _join_late(connection: sqlite3.Connection) -> None:
+    """Joins what waited for its entry: each new entry is looked at once, and only while something waits."""
+    connection.execute("BEGIN")  # one state of the ledger
+    try:
+        latest = _latest_entry(connection)
+        looked = connection.execute("SELECT min(looked) FROM feedback WHERE entry = 0").fetchone()[0]
+        if looked is None or looked >= latest:
+            return
+        last = connection.execute("SELECT max(number) FROM feedback").fetchone()[0]
+        answers = dict(connection.execute(_LATE, (looked,)).fetchall())
+    finally:
+        connection.execute("COMMIT")
+    with writing(connection):
+        connection.executemany(_JOIN, [(entry, number) for number, entry in sorted(answers.items())])
+        connection.execute("UPDATE feedback SET looked = ? WHERE entry = 0 AND number <= ?", (latest, last))
+
+
+def _values(feedback: Feedback) -> tuple[object, ...]:
+    """In the order of _COLUMNS."""
+    ids = (pack_id(feedback.call_id), pack_id(feedback.attempt_id))
+    return (*ids, feedback.at, feedback.score, feedback.source, feedback.reliability, feedback.key)
+
+
+def _feedback(values: Sequence[object]) -> Feedback:
+    call_id, attempt_id, at, score, source, reliability, key = values
+    return Feedback(
+        call_id=unpack_id(call_id),  # type: ignore[arg-type]
+        attempt_id=unpack_id(attempt_id),  # type: ignore[arg-type]
+        at=at,  # type: ignore[arg-type]
+        score=score,  # type: ignore[arg-type]
+        source=source,  # type: ignore[arg-type]
+        reliability=reliability,  # type: ignore[arg-type]
+        key=key,  # type: ignore[arg-type]
+    )
+
+
+def _deviation(count: int, mean: float, mean_of_squares: float) -> float | None:
+    """Of a sample: what it has of spread, times n / (n - 1) since its own mean lies in its middle."""
+    if count < 2:
+        return None
+    return sqrt(max(0.0, mean_of_squares - mean * mean) * count / (count - 1))
+
+
+_COLUMNS = "call_id, attempt_id, at, score, source, reliability, key"
+
+_ADD = f"INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+_FIRST = """
+SELECT coalesce(max(CASE WHEN first THEN first ELSE number END), 0) FROM feedback
+WHERE call_id = ? AND source = ? AND key = ? AND attempt_id = ? AND entry != 0
+"""
+"""What waits for its entry was given to no learner yet."""
+
+_JOIN = f"""
+INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first)
+SELECT {_COLUMNS}, ?, 0, first FROM feedback WHERE number = ? AND entry = 0
+"""
+"""The row is replaced by one with a new number. Nothing happens where another process has joined it meanwhile."""
+
+_LATE = f"""
+SELECT feedback.number, entries.number
+FROM entries CROSS JOIN feedback ON feedback.call_id = entries.call_id AND feedback.entry = 0
+    CROSS JOIN contexts ON contexts.id = entries.context
+WHERE entries.number > ? AND (feedback.attempt_id = entries.attempt_id OR feedback.attempt_id = '' AND {ANSWERED})
+ORDER BY contexts.status = 'ok', contexts.retry, entries.number
+"""
+"""Of several entries the best comes last, and stays in the dictionary."""
+
+ENTRY_OF: Final = "entries.number = feedback.entry AND entries.call_id = feedback.call_id"
+"""SQL, the call too: numbers of entries that were erased are used again."""
+
+_GRADED = f"""
+SELECT number, entry, first, {_COLUMNS} FROM feedback
+WHERE number > ? AND entry != 0 AND EXISTS (SELECT 1 FROM entries WHERE {ENTRY_OF}) ORDER BY number LIMIT ?
+"""
+
+_MEANS = f"""
+SELECT contexts.model, contexts.task, count(*), sum(reliability * score) / sum(reliability),
+    sum(reliability * score * score) / sum(reliability)
+FROM feedback CROSS JOIN entries ON {ENTRY_OF} CROSS JOIN contexts ON contexts.id = entries.context
+WHERE feedback.at >= ? AND source != 'automatic' AND reliability > 0 GROUP BY 1, 2 ORDER BY 1, 2
+"""

@@ -1,0 +1,62 @@
+"""What was learned, kept as numbered versions. Whoever learns from version n adds version n + 1; of two that do so at
+once one is told that it came too late, and begins again from the other's.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from math import isfinite
+from typing import Final
+
+from msgspec import Struct
+
+from ..core import InvalidCall
+from .store import Store, writing
+
+KEPT: Final = 20
+"""Versions."""
+
+
+class StoredState(Struct, frozen=True):
+    version: int
+    """From 1."""
+    at: float
+    """Unix seconds."""
+    through: int
+    """Number of the last feedback that is in it."""
+    state: bytes
+
+
+class States:
+    """May be used from any thread. Both raise LedgerError."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def latest(self) -> StoredState | None:
+        """None where nothing was learned. A ledger that is not there yet is not made."""
+        if not self._store.path.exists():
+            return None
+        with self._store.explaining("read"), closing(self._store.connect()) as connection:
+            row = connection.execute(_LATEST).fetchone()
+        return StoredState(*row) if row else None
+
+    def add(self, state: StoredState) -> bool:
+        """False where that version, or a later one, is there already: then nothing was changed. The last KEPT versions
+        are kept."""
+        if state.version < 1 or state.through < 0 or not isfinite(state.at):
+            raise InvalidCall(f"A state's version is from 1, not {state.version}; and it has a time and a number.")
+        values = (state.version, state.at, state.through, bytearray(state.state), state.version)
+        with (
+            self._store.explaining("written"),
+            closing(self._store.connect()) as connection,
+            writing(connection),
+        ):
+            is_new = connection.execute(_ADD, values).rowcount == 1
+            connection.execute(_PRUNE, (KEPT,))
+        return is_new
+
+
+_LATEST = "SELECT version, at, through, state FROM states ORDER BY version DESC LIMIT 1"
+_ADD = "INSERT INTO states SELECT ?, ?, ?, ? WHERE ? > (SELECT coalesce(max(version), 0) FROM states)"
+_PRUNE = "DELETE FROM states WHERE version NOT IN (SELECT version FROM states ORDER BY version DESC LIMIT ?)"

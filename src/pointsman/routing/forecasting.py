@@ -1,0 +1,67 @@
+"""What is expected of a prompt before it is sent: its context for the learners, and what a fitted router says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean, pstdev
+from typing import TYPE_CHECKING
+
+from ..core import from_usd
+from .decision import Estimate, Forecast
+from .expectations import log_odds
+from .learned.reading import Reader, Readings, context, pack
+from .prompt import Prompt
+
+if TYPE_CHECKING:
+    from .learned import LearnedRouter  # which takes time to load, and most homes have fitted none
+
+NANOS = from_usd(1)
+
+
+class RouterForecaster:
+    """A Forecaster that reads prompts by the token table, and asks a fitted router where there is one."""
+
+    def __init__(self, router: LearnedRouter | None = None) -> None:
+        self._reader = Reader()
+        self._router = router
+        self._reader.read("")  # the table is loaded now, not by the first call
+
+    @property
+    def router(self) -> LearnedRouter | None:
+        return self._router
+
+    def __call__(self, prompt: Prompt) -> Forecast:
+        """Of a prompt without text (images alone, say) nothing is expected."""
+        if not prompt.question:
+            return Forecast()
+        reading = self._reader.read(prompt.question)
+        seen_as, vector = tuple(map(float, context(reading))), pack(reading)
+        router = self._router
+        if router is None:
+            return Forecast(context=seen_as, vector=vector)
+        estimates = router.estimate(Readings.of([reading]), [len(prompt.question)])
+        quality = {
+            model: Estimate(float(chance), float(sd), "learned")
+            for model, chance, sd in zip(router.models, estimates.p[0], estimates.p_sd[0], strict=True)
+        }
+        usual = {model: float(success) for model, success in zip(router.models, router.success, strict=True)}
+        return Forecast(
+            context=seen_as,
+            vector=vector,
+            quality=quality,
+            usual=usual,
+            demand=_demand(quality, usual),
+            cost={
+                model: Estimate(float(cost) * NANOS, float(sd) * NANOS, "learned")
+                for model, cost, sd in zip(router.models, estimates.cost[0], estimates.cost_sd[0], strict=True)
+                if cost == cost  # NaN where no cost was ever known
+            },
+            best_single=router.models[int(router.success.argmax())],
+            novelty=float(estimates.novelty[0]),
+        )
+
+
+def _demand(quality: Mapping[str, Estimate], usual: Mapping[str, float]) -> Estimate:
+    """What the models of the router have in common on this prompt: what is hard for them all is hard for others."""
+    harder = [log_odds(usual[model]) - log_odds(expected.value) for model, expected in quality.items()]
+    return Estimate(fmean(harder), pstdev(harder), "learned")

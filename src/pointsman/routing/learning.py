@@ -1,0 +1,187 @@
+"""From outcomes to a new state. Pure: what was learned depends on the state and the outcomes alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import isfinite, sqrt
+from typing import TypeVar
+
+from msgspec import structs
+
+from ..core import Nanos
+from ..stats.drift import Drift, watch
+from .decision import Believes, Evidence, Grade, Outcome, RouteState, Seen
+
+SETTLED = 100
+"""Grades from which a belief has left its prior behind. Before, it moves, and so does what is a surprise: a model that
+is better than its profile would be taken for one that became worse."""
+MOST_OF_ONE = 100.0
+"""No grade adds more to any sum of its model's evidence: weights are at most 5, contexts some units."""
+
+K = TypeVar("K", Grade, Outcome)
+
+
+def learn(state: RouteState, outcomes: Sequence[Outcome | Grade]) -> RouteState:
+    """The state after these outcomes, one version on."""
+    attempts = [one for one in outcomes if isinstance(one, Outcome)]
+    grades = [one for one in outcomes if isinstance(one, Grade)]
+    seen = dict(state.seen)
+    for model, its_attempts in _by_model(attempts).items():
+        seen[model] = seen.get(model, Seen()) + _seen(its_attempts)
+    learnt = RouteState(
+        version=state.version + 1,
+        seen=seen,
+        evidence=state.evidence,
+        drift=state.drift,
+        beliefs=state.beliefs,
+        spent=Nanos(state.spent + sum(one.spent for one in attempts)),
+        explored=Nanos(state.explored + sum(one.explored for one in attempts)),
+    )
+    return _graded(learnt, grades) if grades else learnt
+
+
+def merge(one: RouteState, other: RouteState) -> RouteState:
+    """What two processes learned from different calls, added up. Of a model's drift the longer watch is believed."""
+    drift = {**one.drift, **other.drift}
+    for model in one.drift.keys() & other.drift.keys():
+        drift[model] = max(one.drift[model], other.drift[model], key=lambda watched: watched.seen)
+    return with_beliefs(
+        RouteState(
+            version=max(one.version, other.version) + 1,
+            seen=_added(one.seen, other.seen),
+            evidence=_added(one.evidence, other.evidence),
+            drift=drift,
+            spent=Nanos(one.spent + other.spent),
+            explored=Nanos(one.explored + other.explored),
+        )
+    )
+
+
+def with_beliefs(state: RouteState) -> RouteState:
+    """The same state with what follows from its evidence: for one that was read from where states are kept."""
+    from .bandit import believe  # numpy: not for a process in which no call was ever graded
+
+    beliefs = believe(state.evidence) if state.evidence else None
+    return RouteState(
+        version=state.version,
+        seen=state.seen,
+        evidence=state.evidence,
+        drift=state.drift,
+        beliefs=beliefs,
+        spent=state.spent,
+        explored=state.explored,
+    )
+
+
+def sound(state: RouteState) -> RouteState:
+    """Without what cannot have come from grades: for a state that was stored, and may have been damaged there."""
+    evidence = {model: one for model, one in state.evidence.items() if _is_possible(one)}
+    sizes = Counter(len(one.moment) for one in evidence.values() if one.grades)
+    usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
+    return structs.replace(
+        state,
+        evidence={model: one for model, one in evidence.items() if len(one.moment) in (0, usual)},
+        drift={
+            model: one
+            for model, one in state.drift.items()
+            if one.seen >= 0 and isfinite(one.usual) and isfinite(one.excess)
+        },
+    )
+
+
+def changed_models(before: RouteState, after: RouteState) -> list[str]:
+    """The models that were found to do worse than they did."""
+    return [
+        model
+        for model, evidence in after.evidence.items()
+        if evidence.epoch > before.evidence.get(model, Evidence()).epoch
+    ]
+
+
+def _graded(state: RouteState, grades: Sequence[Grade]) -> RouteState:
+    """What a grade of another length of context says (an older reading of prompts) cannot be added, and is left out."""
+    from .bandit import gather
+
+    size = len(grades[-1].context)
+    usable = [one for one in grades if len(one.context) == size]
+    evidence = {model: one for model, one in state.evidence.items() if len(one.moment) in (0, size)}
+    beliefs = state.beliefs if len(evidence) == len(state.evidence) else None
+    drift = dict(state.drift)
+    for model, its_grades in _by_model(usable).items():
+        before = evidence.get(model, Evidence())
+        fallen, drift[model] = _watched(drift.get(model, Drift()), its_grades, before.grades, beliefs)
+        if fallen is None:
+            evidence[model] = before + gather(its_grades, before.epoch)
+            continue
+        since = its_grades[fallen:]
+        later = Evidence(epoch=before.epoch + 1)
+        evidence[model] = gather(since, later.epoch) if since else later
+    return with_beliefs(
+        RouteState(
+            version=state.version,
+            seen=state.seen,
+            evidence=evidence,
+            drift=drift,
+            spent=state.spent,
+            explored=state.explored,
+        )
+    )
+
+
+def _watched(drift: Drift, grades: Sequence[Grade], before: int, beliefs: Believes | None) -> tuple[int | None, Drift]:
+    """Where among the grades the model was found to have become worse (None: nowhere), and the watch after them all.
+    `before`: how many grades there were.
+
+    What is watched is how far below its expectation each grade lies, in standard deviations of a grade."""
+    from .bandit import surprise
+
+    fallen = None
+    for place, grade in enumerate(grades[max(0, SETTLED - before) :], max(0, SETTLED - before)):
+        drift, alarm = watch(drift, surprise(grade, beliefs))
+        if alarm:
+            fallen = place + 1
+    return fallen, drift
+
+
+def _is_possible(one: Evidence) -> bool:
+    size, most = len(one.moment), MOST_OF_ONE * one.grades
+    if one.grades < 0 or bool(size) != bool(one.grades) or len(one.gram) != size * size:
+        return False
+    if not all(-most <= number <= most for number in (*one.gram, *one.moment)):  # NaN too
+        return False
+    spread = [sqrt(max(one.gram[place * (size + 1)], 0.0)) * 1.001 for place in range(size)]
+    return all(
+        abs(one.gram[row * size + column]) <= spread[row] * spread[column] + 1e-9
+        for row in range(size)
+        for column in range(size)
+    )
+
+
+def _by_model(outcomes: Sequence[K]) -> dict[str, list[K]]:
+    by_model: dict[str, list[K]] = {}
+    for outcome in outcomes:
+        by_model.setdefault(outcome.model, []).append(outcome)
+    return by_model
+
+
+def _seen(attempts: Sequence[Outcome]) -> Seen:
+    good = [one for one in attempts if one.ok]
+    return Seen(
+        calls=len(attempts),
+        failed=len(attempts) - len(good),
+        ttft=sum(one.ttft or 0.0 for one in good),
+        seconds=sum(one.seconds for one in good),
+        timed=len(good),
+        output_tokens=sum(one.output_tokens for one in good),
+    )
+
+
+S = TypeVar("S", Seen, Evidence)
+
+
+def _added(one: Mapping[str, S], other: Mapping[str, S]) -> dict[str, S]:
+    added = dict(one)
+    for model, sums in other.items():
+        added[model] = added[model] + sums if model in added else sums
+    return added

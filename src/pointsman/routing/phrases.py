@@ -1,0 +1,111 @@
+"""Phrases found in a text, by its words: no regular expression, so the time is known whatever is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from .cues import PHRASES, POLITE
+
+GAP = 6
+"""Words that `..` may stand for."""
+MOST_PLACES = 8
+"""A word that is repeated is looked at so often."""
+
+
+class Cue(Struct, frozen=True, eq=False):
+    """One phrase, and what it says."""
+
+    task: str
+    weight: float
+    begins: bool
+    """It must begin a sentence."""
+    rest: tuple[tuple[bool, frozenset[str]], ...]
+    """What follows its first word: whether words may stand between, and the next word's forms."""
+
+
+def scores_of(tokens: Sequence[str]) -> dict[str, float]:
+    """Task → the sum of the weights of its cues in a text, for the tasks that have any; each cue counts once.
+
+    `tokens`: the words of the text in small letters, with "." and "?" at the ends of sentences (`wording.tokens_of`).
+    """
+    words = set(tokens)
+    places, beginnings = _places(tokens)
+    scores: dict[str, float] = {}
+    found: set[Cue] = set()
+    for word, its_places in places.items():
+        for cue in CUES_OF[word]:
+            if (cue.rest and words.isdisjoint(cue.rest[-1][1])) or (cue.begins and beginnings.isdisjoint(its_places)):
+                continue
+            if cue not in found and _stands(cue, tokens, its_places, beginnings):
+                found.add(cue)
+                scores[cue.task] = scores.get(cue.task, 0.0) + cue.weight
+    return scores
+
+
+def _places(tokens: Sequence[str]) -> tuple[dict[str, list[int]], set[int]]:
+    """Where each word stands that begins a cue; and the places at which a sentence begins, politeness passed over."""
+    places: dict[str, list[int]] = {}
+    beginnings: set[int] = set()
+    is_beginning = True
+    for place, token in enumerate(tokens):
+        if token in CUES_OF:
+            places.setdefault(token, []).append(place)
+        if is_beginning:
+            beginnings.add(place)
+            is_beginning = token in POLITE
+        if token in _ENDS:
+            is_beginning = True
+    return places, beginnings
+
+
+def _stands(cue: Cue, tokens: Sequence[str], places: Sequence[int], beginnings: set[int]) -> bool:
+    for place in places[:MOST_PLACES]:
+        if (not cue.begins or place in beginnings) and _follows(cue.rest, tokens, place + 1):
+            return True
+    return False
+
+
+def _follows(rest: tuple[tuple[bool, frozenset[str]], ...], tokens: Sequence[str], place: int) -> bool:
+    """Whether the rest of a phrase stands at `place`, within the sentence."""
+    if not rest:
+        return True
+    may_skip, forms = rest[0]
+    for here in range(place, min(place + (GAP if may_skip else 0) + 1, len(tokens))):
+        token = tokens[here]
+        if token in forms and _follows(rest[1:], tokens, here + 1):
+            return True
+        if token in _ENDS:
+            return False
+    return False
+
+
+_ENDS = frozenset(".?")
+
+
+def _read(task: str, phrase: str, weight: float) -> tuple[frozenset[str], Cue]:
+    """The forms of a phrase's first word, and the cue."""
+    groups: list[tuple[bool, frozenset[str]]] = []
+    may_skip = False
+    for group in phrase.removeprefix("> ").split(" "):
+        if group == "..":
+            may_skip = True
+            continue
+        groups.append((may_skip, frozenset(group.split("|"))))
+        may_skip = False
+    return groups[0][1], Cue(task, weight, phrase.startswith("> "), tuple(groups[1:]))
+
+
+def _index() -> dict[str, tuple[Cue, ...]]:
+    index: dict[str, list[Cue]] = {}
+    for task, phrases in PHRASES.items():
+        for phrase, weight in phrases.items():
+            forms, cue = _read(task, phrase, weight)
+            for form in forms:
+                index.setdefault(form, []).append(cue)
+    return {word: tuple(cues) for word, cues in index.items()}
+
+
+CUES_OF = _index()
+"""Word → the cues that begin with it."""

@@ -1,0 +1,321 @@
+"""What a gateway learns from grades, and what it does in conversations: through whole gateways, and their ledgers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from gateway_samples import NO_OLLAMA, gateway
+from msgspec import structs
+
+from pointsman.core import (
+    Call,
+    Caller,
+    Chat,
+    ManualClock,
+    Message,
+    Nanos,
+    Needs,
+    Text,
+    ToolResult,
+    ToolUse,
+    Weighed,
+)
+from pointsman.gateway import Gateway, as_chat
+from pointsman.gateway.learning import RELOAD_EVERY, Learning
+from pointsman.ledger import Entry, Feedback, StoredState
+from pointsman.routing import Prompt
+
+TWO = (
+    "providers: {sim: {dialect: simulated, deployment: local}}\n"
+    "models:\n"
+    "  one: {provider: sim, quality: 0.62}\n"
+    "  two: {provider: sim, quality: 0.6}\n"
+    "route: {priority: performance, candidates: [one, two]}\n" + NO_OLLAMA
+)
+
+
+async def served(asked: Gateway, prompt: str = "What is a railway point?", **needs: bool) -> Entry:
+    """The entry of a call to `auto`."""
+    call = asked.call(as_chat(prompt), needs=Needs(**needs))  # type: ignore[arg-type]
+    await (await asked(call)).read()
+    asked.ledger.flush()
+    return next(entry for entry in asked.ledger.queries.recent(5) if entry.call_id == call.id)
+
+
+def grade(asked: Gateway, entry: Entry, score: float) -> None:
+    asked.ledger.feedback.add(Feedback(entry.call_id, entry.at, score))
+
+
+async def taught(asked: Gateway, calls: int) -> None:
+    """`two` is always good, `one` never."""
+    for number in range(calls):
+        entry = await served(asked, f"Question {number} about railway points and their signals?")
+        grade(asked, entry, float(entry.model == "two"))
+        if number % 10 == 9:
+            asked.learning.study()
+    asked.learning.study()
+
+
+async def test_grades_move_the_choice(tmp_path: Path) -> None:
+    """Feedback would be collected, and nothing would come of it."""
+    async with gateway(tmp_path, TWO) as asked:
+        assert asked.decide(asked.call(as_chat("Hello!"))).chosen == "one"
+        await taught(asked, 40)
+        decision = asked.decide(asked.call(as_chat("Hello!"), needs=Needs(local_only=True)))
+    assert decision.chosen == "two"
+    quality = {one.model: one.quality for one in decision.candidates}
+    assert quality["two"] is not None and quality["one"] is not None
+    assert quality["two"].source == "learned" and quality["two"].value > 0.65 > quality["one"].value
+
+
+async def test_every_decision_records_what_a_replay_needs(tmp_path: Path) -> None:
+    """No other policy could be judged by the log, and nothing could be learned from it later."""
+    async with gateway(tmp_path, TWO) as asked:
+        first = await served(asked)
+        grade(asked, first, 1.0)
+        asked.learning.study()
+        entry = await served(asked)
+    assert first.probability == 1.0
+    assert sum(one.probability for one in entry.candidates) == pytest.approx(1, abs=1e-3)
+    assert all(one.probability > 0 for one in entry.candidates)
+    for one in entry.candidates:
+        assert one.quality is not None and one.prior is not None and one.cost == 0
+    prompt = Prompt.decode(entry.features)
+    assert prompt.vector and prompt.task == entry.task
+
+
+async def test_what_was_learned_is_there_after_a_restart_and_in_other_processes(tmp_path: Path) -> None:
+    """Every deployment would begin anew, and of two workers each would believe something else."""
+    async with gateway(tmp_path, TWO) as asked:
+        await taught(asked, 40)
+        before = asked.learning.state
+    async with gateway(tmp_path, TWO) as one, gateway(tmp_path, TWO) as other:
+        for again in (one, other):
+            assert again.learning.state.evidence == before.evidence
+            private = again.call(as_chat("Hello!"), needs=Needs(local_only=True))
+            assert again.decide(private).chosen == "two"
+        entry = await served(one)
+        grade(one, entry, 1.0)
+        one.learning.study()
+        other.learning.study()
+        assert one.learning.state.evidence == other.learning.state.evidence
+        total = sum(sums.grades for sums in other.learning.state.evidence.values())
+        assert total == 41
+
+
+async def test_the_same_grade_again_teaches_nothing(tmp_path: Path) -> None:
+    """A client that tells its grade anew, or somebody who keeps clicking, would outvote everybody else."""
+    async with gateway(tmp_path, TWO) as asked:
+        entry = await served(asked)
+        for score in (1.0, 1.0, 0.0, 1.0):
+            grade(asked, entry, score)
+            grade(asked, entry, score)
+            asked.learning.study()
+        assert asked.learning.state.evidence[entry.model].grades == 1
+
+
+async def test_what_exploring_has_cost_is_not_forgotten(tmp_path: Path) -> None:
+    """Every ten minutes a service could spend on trying out what it was to spend in a day."""
+    clock = ManualClock()
+    async with gateway(tmp_path, TWO) as asked:
+        tried = structs.replace(
+            await served(asked),
+            model="dear",
+            cost=Nanos(900),
+            candidates=(Weighed("cheap", 0.6, 0.9, cost=100.0), Weighed("dear", 0.5, 0.1, cost=900.0)),
+        )
+        learning = Learning(asked.ledger, clock.clock)
+        learning.add([tried])
+        assert (learning.state.spent, learning.state.explored) == (900, 800)
+        clock.advance(RELOAD_EVERY)
+        learning.add([tried])
+        learning.study()
+        assert (learning.state.spent, learning.state.explored) == (1800, 1600)
+        assert "dear" not in learning.state.seen
+
+
+async def test_learning_can_be_switched_off(tmp_path: Path) -> None:
+    """Whoever wants the same choice every time could not have it."""
+    async with gateway(tmp_path, TWO + "learning: {enabled: false}\n") as asked:
+        entry = await served(asked)
+        grade(asked, entry, 0.0)
+        asked.learning.study()
+        again = await served(asked)
+    assert Prompt.decode(entry.features).vector == b""
+    assert (again.model, again.probability) == ("one", 1.0)
+
+
+async def test_a_model_that_became_worse_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A silent change at a provider would be found by the users."""
+    async with gateway(tmp_path, TWO.replace("candidates: [one, two]", "candidates: [one]")) as asked:
+        entry = await served(asked)
+        for number in range(500):
+            score = float(number < 220 or number % 3 == 0)
+            asked.ledger.feedback.add(Feedback(entry.call_id, entry.at, score, key=str(number)))
+        await asked._study()
+    assert "one does worse than it did" in caplog.text
+
+
+async def test_a_refusal_is_learned_by_itself(tmp_path: Path) -> None:
+    """A model that refuses half of what it is asked would go on being asked."""
+    async with gateway(tmp_path, TWO) as asked:
+        entry = await served(asked)
+        refused = structs.replace(entry, attempt_id=entry.attempt_id[::-1], status="failed", error="content_filtered")
+        asked.ledger.record(refused)
+        asked.ledger.flush()
+        asked.learning.add([refused])
+        asked.learning.study()
+        [one] = asked.ledger.feedback.graded()
+        assert (one.feedback.source, one.feedback.score) == ("automatic", 0.0)
+        assert asked.learning.state.evidence["one"].grades == 1
+
+
+async def test_a_state_that_a_later_version_wrote_is_left_alone(tmp_path: Path) -> None:
+    """After a step back to an older version a server would hang, or overwrite what the newer one had learned."""
+    async with gateway(tmp_path, TWO) as asked:
+        entry = await served(asked)
+        asked.ledger.states.add(StoredState(7, 0.0, 0, b"what nobody can read yet"))
+        grade(asked, entry, 1.0)
+        asked.learning.study()
+        stored = asked.ledger.states.latest()
+        assert stored is not None and stored.version == 7
+        assert asked.learning.state.evidence == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"gram": [1.0] * 5},
+        {"gram": [float("nan")] * 196},
+        {"gram": [-1e300] * 196},
+        {"gram": [1e308] * 196},
+        {"gram": [5.0 * (place % 15 != 0) for place in range(196)]},
+        {"gram": [1.0] * 16, "moment": [1.0] * 4},
+        {"moment": []},
+        {"grades": -7},
+        {"grades": 0},
+    ],
+)
+async def test_what_was_learned_and_then_damaged_stops_nothing(tmp_path: Path, damage: dict[str, object]) -> None:
+    """Each routed call would fail, or no entry be stored any more, until somebody found out why."""
+    async with gateway(tmp_path, TWO) as asked:
+        await taught(asked, 40)
+        stored = asked.ledger.states.latest()
+        assert stored is not None
+        lessons = msgspec.msgpack.decode(stored.state)
+        lessons[0]["one"] |= damage
+        lessons[1]["one"] = {"usual": float("nan")}
+        damaged = structs.replace(stored, version=stored.version + 1, state=msgspec.msgpack.encode(lessons))
+        assert asked.ledger.states.add(damaged)
+    async with gateway(tmp_path, TWO) as again:
+        grade(again, await served(again), 1.0)
+        again.learning.study()
+        state = again.learning.state
+        assert state.version > damaged.version
+        assert state.evidence.keys() - {"one"} == {"two"}
+        private = again.call(as_chat("Hello!"), needs=Needs(local_only=True))
+        assert again.decide(private).chosen == "two"
+
+
+def turn(asked: Gateway, *more: Message, session: str = "", question: str = "Hello!") -> Call:
+    chat = Chat((Message("user", (Text(question),)), *more))
+    return asked.call(chat, caller=Caller(session=session))
+
+
+SAID = Message("assistant", (Text("Yes?"),))
+
+
+async def test_a_conversation_stays_with_its_model_over_processes(tmp_path: Path) -> None:
+    """With two workers every second turn would be answered by another model."""
+    async with gateway(tmp_path, TWO) as one, gateway(tmp_path, TWO) as other:
+        held = one.call(as_chat("Hello!"), model="auto")
+        reply = await one(held)
+        await reply.read()
+        better = TWO.replace("two: {provider: sim, quality: 0.6}", "two: {provider: sim, quality: 0.65}")
+        other.state.refresh()
+        assert other.decide(turn(other, SAID, Message("user", (Text("Go on."),)))).chosen == "one"
+    async with gateway(tmp_path, better) as later:
+        later.state.refresh()
+        assert later.decide(turn(later)).chosen == "two"
+        assert later.decide(turn(later, SAID, Message("user", (Text("Go on."),)))).chosen == "one"
+        assert later.decide(turn(later, SAID, question="Something else")).chosen == "two"
+
+
+async def test_a_session_is_known_by_its_name(tmp_path: Path) -> None:
+    """A client that names its session, and sends no history, would get another model each time."""
+    config = TWO.replace("candidates: [one, two]", "candidates: [one]")
+    async with gateway(tmp_path, config) as first:
+        await (await first(turn(first, session="s1"))).read()
+    better = TWO.replace("two: {provider: sim, quality: 0.6}", "two: {provider: sim, quality: 0.65}")
+    async with gateway(tmp_path, better) as later:
+        later.state.refresh()
+        assert later.decide(turn(later, session="s1", question="And then?")).chosen == "one"
+        assert later.decide(turn(later, session="s2", question="And then?")).chosen == "two"
+
+
+async def test_a_tool_s_result_goes_to_the_model_that_called_the_tool(tmp_path: Path) -> None:
+    """Another model would get the result of a call that it never made."""
+    async with gateway(tmp_path, TWO.replace("candidates: [one, two]", "candidates: [one]")) as first:
+        await (await first(turn(first))).read()
+    best = TWO.replace("two: {provider: sim, quality: 0.6}", "two: {provider: sim, quality: 1.0}")
+    result = (
+        Message("assistant", (ToolUse("1", "look", "{}"),)),
+        Message("tool", (ToolResult("1", (Text("42"),)),)),
+    )
+    async with gateway(tmp_path, best) as later:
+        later.state.refresh()
+        decision = later.decide(turn(later, *result))
+        assert decision.chosen == "one" and "awaits the result of a tool" in decision.reason
+        assert later.decide(turn(later, SAID, Message("user", (Text("Go on."),)))).chosen == "two"
+
+
+async def test_nothing_of_a_conversation_can_be_read_in_the_state(tmp_path: Path) -> None:
+    """Prompts and names of sessions would lie in a file that nobody thinks of as private."""
+    async with gateway(tmp_path, TWO) as asked:
+        await (await asked(turn(asked, session="canary-session", question="canary-question"))).read()
+        asked.ledger.flush()
+    found = [
+        path.name
+        for path in (tmp_path / "home").rglob("*")
+        if path.is_file() and "ledger" not in path.name and b"canary" in path.read_bytes()
+    ]
+    assert [name for name in found if name.startswith("state")] == []
+
+
+async def test_weights_of_the_configuration_are_those_that_count(tmp_path: Path) -> None:
+    """What stands in the file would be believed, and something else would happen."""
+    priced = (
+        "providers: {sim: {dialect: simulated, deployment: paid}}\n"
+        "models:\n"
+        "  dear: {provider: sim, quality: 0.9, price: {input: 100, output: 100}}\n"
+        "  cheap: {provider: sim, quality: 0.7, price: {input: 1, output: 1}}\n"
+        "route: {priority: balanced, candidates: [dear, cheap], weights: {cost: 0.1}}\n"
+        "modes: {thrifty: {candidates: [dear, cheap], priority: balanced, weights: {cost: 2}}}\n" + NO_OLLAMA
+    )
+    async with gateway(tmp_path, priced) as asked:
+        decision = asked.decide(asked.call(as_chat("Hello!")))
+        assert decision.chosen == "dear"
+        assert asked.decide(asked.call(as_chat("Hello!"), model="thrifty")).chosen == "cheap"
+    terms = decision.candidates[0].terms
+    assert terms["quality"] == pytest.approx(0.9) and -0.1 < terms["cost"] < 0
+
+
+async def test_the_bounds_name_the_model(tmp_path: Path) -> None:
+    """The ready rules by budget and latency would be a page of documentation and nothing else."""
+    models = "".join(
+        f"  {name}: {{provider: sim, quality: 0.5, price: {{input: 1, output: 1}}}}\n"
+        for name in ("gpt-3.5-turbo", "gpt-4-turbo", "claude-3-5-sonnet", "gpt-4")
+    )
+    config = "providers: {sim: {dialect: simulated, deployment: paid}}\nmodels:\n" + models + NO_OLLAMA
+    async with gateway(tmp_path, config) as asked:
+        chosen = []
+        for budget, prompt in (("0.005", "Hello!"), ("0.05", "Hello!"), ("0.05", HARD), ("1", "Hello!")):
+            needs = Needs(max_cost=round(float(budget) * 1e9))  # type: ignore[arg-type]
+            decision = asked.decide(asked.call(as_chat(prompt), model="bounds", needs=needs))
+            chosen.append(decision.chosen)
+    assert chosen == ["gpt-3.5-turbo", "gpt-4-turbo", "claude-3-5-sonnet", "gpt-4"]
+
+
+HARD = "Prove this theorem step by step, analyze the edge cases, and compare it with the algorithm in depth."

@@ -1,0 +1,187 @@
+"""What graded calls teach: sums that add up, beliefs that follow from them, and a choice that does no harm."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from pointsman.routing import Evidence, Grade, RouteState, changed_models, learn, merge
+from pointsman.routing.bandit import (
+    LEVEL_SD,
+    NOISE,
+    SHARED_SD,
+    SLOPE_SD,
+    believe,
+    chances_to_be_best,
+    gather,
+    unbiased,
+)
+
+SIZE = 3
+
+
+def grade(model: str, score: float, *slopes: float, prior: float = 0.5, reliability: float = 1.0) -> Grade:
+    return Grade(model, (1.0, *slopes, *[0.0] * (SIZE - 1 - len(slopes))), score, prior, reliability)
+
+
+def some_grades(model: str, count: int, seed: int) -> list[Grade]:
+    dice = Random(seed)
+    return [grade(model, float(dice.random() < 0.6), dice.gauss(0, 1), dice.gauss(0, 1)) for _ in range(count)]
+
+
+@given(
+    some.lists(some.tuples(some.floats(-1, 1), some.floats(0, 0.5)), min_size=1, max_size=30),
+)
+def test_chances_are_a_distribution(models: list[tuple[float, float]]) -> None:
+    """A choice would be drawn from numbers that are no probabilities, and no policy could be judged by the log."""
+    chances = chances_to_be_best([mean for mean, _ in models], [sd for _, sd in models])
+    assert sum(chances) == pytest.approx(1)
+    assert min(chances) >= 0
+
+
+def test_chances_are_those_of_drawing_from_the_beliefs() -> None:
+    """A model would be tried more, or less, often than what is known of it says."""
+    means, sds = [0.5, 0.45, 0.2], [0.05, 0.1, 0.3]
+    draws = np.random.default_rng(0).normal(means, sds, (200_000, 3)).argmax(1)
+    told = np.bincount(draws, minlength=3) / len(draws)
+    assert chances_to_be_best(means, sds) == pytest.approx(list(told), abs=0.01)
+
+
+def test_equal_models_have_equal_chances_and_certain_ones_none() -> None:
+    """The order of the configuration would decide, or what is known to be worse would be tried all the same."""
+    assert chances_to_be_best([0.5, 0.5], [0.1, 0.1]) == pytest.approx([0.5, 0.5])
+    assert chances_to_be_best([0.5, 0.4], [0.0, 0.0]) == [1.0, 0.0]
+
+
+def test_evidence_adds_up() -> None:
+    """Two workers would believe something else than one that saw all of their calls."""
+    grades = some_grades("a", 60, seed=1)
+    together, apart = gather(grades), gather(grades[:17]) + gather(grades[17:])
+    assert apart.grades == together.grades == 60
+    assert apart.gram == pytest.approx(together.gram)
+    assert apart.moment == pytest.approx(together.moment)
+    assert Evidence() + together == together == together + Evidence()
+
+
+def test_merged_states_believe_what_one_would_that_saw_all_calls() -> None:
+    """What was learned on two machines could not be brought together."""
+    one, other = some_grades("a", 40, seed=1), some_grades("b", 30, seed=2)
+    apart = merge(learn(RouteState(), one), learn(RouteState(), other))
+    together = learn(RouteState(), [*one, *other])
+    assert apart.beliefs is not None and together.beliefs is not None
+    context = (1.0, 0.5, -0.5)
+    for of_apart, of_together in zip(
+        apart.beliefs.about(context, ["a", "b", "c"]), together.beliefs.about(context, ["a", "b", "c"]), strict=True
+    ):
+        assert of_apart.value == pytest.approx(of_together.value)
+        assert of_apart.sd == pytest.approx(of_together.sd)
+
+
+def test_beliefs_are_the_posterior_of_the_whole_linear_model() -> None:
+    """The shared part is integrated out by a formula; a slip there would make every belief wrong by a little."""
+    grades = [*some_grades("a", 25, seed=3), *some_grades("b", 10, seed=4)]
+    beliefs = believe({model: gather([one for one in grades if one.model == model]) for model in "ab"})
+    assert beliefs is not None
+    # The same model written out: weights (β, θ_a, θ_b), and their posterior by one solve.
+    design = np.zeros((len(grades), 3 * SIZE))
+    for row, one in enumerate(grades):
+        place = SIZE * (1 + "ab".index(one.model))
+        design[row, :SIZE] = design[row, place : place + SIZE] = one.context
+    spread = np.array([SHARED_SD] * SIZE + 2 * ([LEVEL_SD] + [SLOPE_SD] * (SIZE - 1)))
+    precision = np.diag(1 / spread**2) + design.T @ design / NOISE
+    beyond = np.array([one.score - one.prior for one in grades])
+    mean, covariance = np.linalg.solve(precision, design.T @ beyond / NOISE), np.linalg.inv(precision)
+    context = np.array([1.0, 0.3, -0.7])
+    for model, told in zip("abc", beliefs.about(tuple(context), ["a", "b", "c"]), strict=True):
+        direction = np.zeros(3 * SIZE)
+        direction[:SIZE] = context
+        extra = 0.0
+        if model in "ab":
+            place = SIZE * (1 + "ab".index(model))
+            direction[place : place + SIZE] = context
+        else:
+            extra = float(context**2 @ np.array([LEVEL_SD, SLOPE_SD, SLOPE_SD]) ** 2)
+        assert told.value == pytest.approx(direction @ mean)
+        assert told.sd == pytest.approx(float(np.sqrt(direction @ covariance @ direction + extra)))
+
+
+def test_a_thumb_that_is_often_wrong_is_read_as_such() -> None:
+    """Thumbs that are right in 7 of 10 cases would pull every model towards one half."""
+    score, weight = unbiased(grade("a", 1.0, reliability=0.4))
+    assert score == pytest.approx((1 - 0.3) / 0.4)
+    assert weight == pytest.approx(1 / (NOISE + 0.3 * 0.7 / 0.4**2))
+    dice = Random(0)
+    thumbs = [
+        grade("a", float((dice.random() < 0.9) == (dice.random() < 0.7)), prior=0.9, reliability=0.4)
+        for _ in range(4_000)
+    ]
+    beliefs = learn(RouteState(), thumbs).beliefs
+    assert beliefs is not None
+    assert beliefs.about((1.0, 0.0, 0.0), ["a"])[0].value == pytest.approx(0, abs=0.05)
+
+
+def test_few_grades_move_a_belief_little() -> None:
+    """One angry user would take a good model out of service."""
+    beliefs = learn(RouteState(), [grade("a", 0.0, prior=0.9)]).beliefs
+    assert beliefs is not None
+    assert -0.1 < beliefs.about((1.0, 0.0, 0.0), ["a"])[0].value < 0
+
+
+@pytest.mark.parametrize("labels", [5, 20, 60])
+def test_with_few_labels_the_choice_is_as_good_as_the_prior(labels: int) -> None:
+    """A router that had just begun to learn would be worse than one that had not."""
+    dice = np.random.default_rng(labels)
+    gained = []
+    for _ in range(200):
+        prior = dice.uniform(0.5, 0.8, 4)
+        truth = np.clip(prior + dice.normal(0, LEVEL_SD, 4), 0, 1)
+        asked = dice.integers(0, 4, labels)
+        grades = [grade(str(m), float(dice.random() < truth[m]), prior=float(prior[m])) for m in asked]
+        beliefs = learn(RouteState(), grades).beliefs
+        assert beliefs is not None
+        believed = prior + [one.value for one in beliefs.about((1.0, 0.0, 0.0), list("0123"))]
+        gained.append(truth[believed.argmax()] - truth[prior.argmax()])
+    assert np.mean(gained) > -2 * np.std(gained) / len(gained) ** 0.5
+
+
+def test_a_model_that_became_worse_is_noticed_and_its_past_dropped() -> None:
+    """A silent change at a provider would go on being served for thousands of calls."""
+    dice, state = Random(5), RouteState()
+    for _ in range(20):
+        state = learn(state, [grade("a", float(dice.random() < 0.9), prior=0.8) for _ in range(20)])
+    assert state.evidence["a"].epoch == 0
+    before, noticed = state, 0
+    for batch in range(1, 41):
+        state = learn(state, [grade("a", float(dice.random() < 0.5), prior=0.8) for _ in range(10)])
+        if changed_models(before, state):
+            noticed = batch
+            break
+    assert 0 < noticed <= 30
+    assert state.evidence["a"].epoch == 1 and state.evidence["a"].grades < 10
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.9])
+def test_steady_models_are_seldom_said_to_have_changed(prior: float) -> None:
+    """An alarm a day would be switched off: neither chance nor a profile that was wrong may give one."""
+    alarms = 0
+    for seed in range(8):
+        dice, state = Random(seed), RouteState()
+        for _ in range(30):
+            before = state
+            state = learn(state, [grade("a", float(dice.random() < 0.7), prior=prior) for _ in range(50)])
+            alarms += len(changed_models(before, state))
+    assert alarms <= 9, "in 12,000 grades"
+
+
+def test_grades_of_another_reading_of_prompts_are_left_out() -> None:
+    """After an upgrade that reads prompts otherwise, sums of two lengths would be added, and learning would end."""
+    state = learn(RouteState(), some_grades("a", 10, seed=1))
+    longer = Grade("b", (1.0,) * (SIZE + 2), 1.0, 0.5)
+    state = learn(state, [grade("a", 1.0), longer])
+    assert set(state.evidence) == {"b"}
+    assert state.beliefs is not None
+    assert len(state.beliefs.about(longer.context, ["a", "b"])) == 2

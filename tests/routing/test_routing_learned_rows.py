@@ -1,0 +1,190 @@
+"""What a learned router is given and keeps: rows with holes, files that are damaged, machines without scipy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from learned_prompts import MODELS, SMALL, data, fitted
+
+from pointsman.core import ConfigError
+from pointsman.routing.learned import LearnedRouter, Reader
+
+
+@pytest.fixture(scope="module")
+def learnt() -> LearnedRouter:
+    return fitted(data(400))
+
+
+def test_a_saved_router_predicts_bit_by_bit_the_same(learnt: LearnedRouter, tmp_path: Path) -> None:
+    """A server that loads the router would decide otherwise than the report said."""
+    learnt.save(tmp_path / "router.npz")
+    again = LearnedRouter.load(tmp_path / "router.npz", pretrained=False)
+    prompts = data(30, seed=9).prompts
+    assert all(np.array_equal(a, b) for a, b in zip(learnt.predict(prompts), again.predict(prompts), strict=True))
+    assert (again.models, again.report) == (learnt.models, learnt.report)
+    assert [path.name for path in tmp_path.iterdir()] == ["router.npz"]
+
+
+def test_a_router_of_means_alone_is_saved_and_loaded_too(tmp_path: Path) -> None:
+    """The first router of a home, fitted on a few rows, would be lost."""
+    fitted(data(12)).save(tmp_path / "router.npz")
+    again = LearnedRouter.load(tmp_path / "router.npz")
+    assert again.report.only_means and again.predict(["hello"])[0].shape == (1, 3)
+
+
+def test_a_damaged_or_foreign_file_is_refused_with_its_name(learnt: LearnedRouter, tmp_path: Path) -> None:
+    """A half-written file would break the gateway with an error that nobody understands, or run as code."""
+    whole = tmp_path / "router.npz"
+    learnt.save(whole)
+    bytes_ = whole.read_bytes()
+    dice, bad = Random(0), tmp_path / "bad.npz"
+    damaged = [b"", b"{}", bytes_[:100], bytes_[:-1], bytes_[: len(bytes_) // 2], bytes_[len(bytes_) // 2 :]]
+    damaged += [bytes_[:place] + bytes([bytes_[place] ^ 0xFF]) + bytes_[place + 1 :] for place in _places(bytes_, dice)]
+    for content in damaged:
+        bad.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"bad\.npz is not a router"):
+            LearnedRouter.load(bad)
+    np.savez(bad, hello=np.ones(3))
+    with pytest.raises(ConfigError, match=r"bad\.npz is not a router"):
+        LearnedRouter.load(bad)
+    np.savez(bad, about=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ConfigError, match=r"bad\.npz is not a router"):
+        LearnedRouter.load(bad)
+    with pytest.raises(ConfigError, match="no router at"):
+        LearnedRouter.load(tmp_path / "none.npz")
+
+
+def _places(content: bytes, dice: Random) -> list[int]:
+    """Inside the compressed arrays, where a checksum guards every byte."""
+    return [dice.randrange(len(content) // 4, len(content) * 3 // 4) for _ in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("body.forest.left", lambda array: array + 10**6),
+        ("body.forest.feature", lambda array: array - 10**6),
+        ("body.forest.feature", lambda array: array + 10**6),
+        ("body.mixture.leaves", lambda array: array[:-1]),
+        ("body.tasks.table", lambda array: array[:, :2]),
+        ("success", lambda array: array[:2]),
+    ],
+)
+def test_an_edited_file_that_points_beyond_itself_is_refused(
+    learnt: LearnedRouter, tmp_path: Path, name: str, edit: object
+) -> None:
+    """It would be found out by the first call that it is asked about."""
+    assert callable(edit)
+    path = tmp_path / "router.npz"
+    learnt.save(path)
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    arrays[name] = edit(arrays[name])
+    np.savez(path, **arrays)
+    with pytest.raises(ConfigError, match="is not a router"):
+        LearnedRouter.load(path)
+
+
+def test_a_router_of_another_version_is_refused_with_both(learnt: LearnedRouter, tmp_path: Path) -> None:
+    """After an update it would be misread in silence."""
+    path = tmp_path / "router.npz"
+    learnt.save(path)
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    about = json.loads(arrays["about"].tobytes())
+    arrays["about"] = np.frombuffer(json.dumps({**about, "version": 99}).encode(), np.uint8)
+    np.savez(path, **arrays)
+    with pytest.raises(ConfigError, match="version 99"):
+        LearnedRouter.load(path)
+
+
+def test_rows_with_holes_and_contradictions_are_counted_and_used() -> None:
+    """One bad row in a ledger would make training impossible."""
+    rows = data(120)
+    scores, costs = rows.scores.copy(), rows.costs.copy()
+    prompts = [f"{number}. {prompt}" for number, prompt in enumerate(rows.prompts)]
+    prompts[-1] = prompts[0]
+    scores[-1] = 1 - scores[0]
+    scores[1], scores[2, 0], scores[3, 1], scores[4, 2] = np.nan, np.nan, 7.0, np.inf
+    costs[5, 0], costs[6, 1] = np.nan, -3.0
+    router = LearnedRouter(False, settings=SMALL).fit(prompts, None, scores, costs, MODELS)
+    counts = router.report.counts
+    assert (counts.rows, counts.rows_without_score, counts.missing_scores) == (119, 1, 2)
+    assert (counts.scores_out_of_range, counts.missing_costs) == (1, 2)
+    assert (counts.repeated_rows, counts.contradictory_rows) == (1, 1)
+    assert all(np.isfinite(table).all() for table in router.predict(rows.prompts))
+
+
+def test_a_model_without_any_score_or_cost_is_told_to_be_unknown() -> None:
+    """A new model among old ones would be worth nothing, or free."""
+    rows = data(120)
+    scores, costs = rows.scores.copy(), rows.costs.copy()
+    scores[:, 1] = costs[:, 1] = np.nan
+    router = LearnedRouter(False, settings=SMALL).fit(rows.prompts, rows.tasks, scores, costs, MODELS)
+    told = router.estimate(Reader().read_many(["hello"]), [5])
+    assert np.isfinite(told.p).all() and told.p_sd[0, 1] >= told.p_sd[0, 0]
+    assert np.isnan(told.cost[0, 1]) and np.isfinite(told.cost[0, [0, 2]]).all()
+    assert np.isfinite(router.predict(["hello"])[1]).all()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 39])
+def test_too_few_rows_give_the_means(rows: int) -> None:
+    """A home without grades could not start."""
+    router = fitted(data(rows))
+    chances, costs = router.predict(["hello", "x" * 5000])
+    assert (
+        router.report.only_means and np.array_equal(chances[0], chances[1]) and np.allclose(chances[0], router.success)
+    )
+    assert np.isfinite(chances).all() and (costs > 0).all()
+    told = router.estimate(Reader().read_many(["hello"]), [5])
+    assert (told.p_sd >= 0.15).all() and told.novelty[0] == 1
+
+
+def test_one_model_or_none_is_no_error() -> None:
+    """A roster of one model could not be learnt about."""
+    rows = data(60)
+    one = LearnedRouter(False, settings=SMALL).fit(rows.prompts, None, rows.scores[:, :1], rows.costs[:, :1], ["solo"])
+    assert one.models == ("solo",) and one.predict(["hello"])[0].shape == (1, 1)
+    none = LearnedRouter(False, settings=SMALL).fit(rows.prompts, None, np.zeros((60, 0)), None, [])
+    assert none.models == () and none.predict(["hello"])[0].shape == (1, 0)
+
+
+def test_lengths_that_do_not_agree_are_refused_with_both_numbers() -> None:
+    """Scores of other prompts would be learnt."""
+    rows = data(50)
+    router = LearnedRouter(False, settings=SMALL)
+    with pytest.raises(ValueError, match="scores is 49 x 3, but there are 50 prompts and 3 models"):
+        router.fit(rows.prompts, rows.tasks, rows.scores[:-1], rows.costs, MODELS)
+    with pytest.raises(ValueError, match="tasks has 49 rows"):
+        router.fit(rows.prompts, rows.tasks[:-1], rows.scores, rows.costs, MODELS)
+    with pytest.raises(ValueError, match="costs is 50 x 2"):
+        router.fit(rows.prompts, rows.tasks, rows.scores, rows.costs[:, :2], MODELS)
+    with pytest.raises(ValueError, match="named once"):
+        router.fit(rows.prompts, rows.tasks, rows.scores, rows.costs, ["a", "b", "a"])
+    with pytest.raises(ValueError, match="learnt nothing yet"):
+        router.predict(["hello"])
+
+
+def test_predicting_needs_no_scipy_and_fitting_says_what_is_missing(learnt: LearnedRouter, tmp_path: Path) -> None:
+    """A gateway without the extra for training could not route, or would fail without a word of what to install."""
+    learnt.save(tmp_path / "router.npz")
+    program = f"""
+import sys
+sys.modules["scipy"] = None
+from pointsman.core import ConfigError
+from pointsman.routing.learned import LearnedRouter
+router = LearnedRouter.load({str(tmp_path / "router.npz")!r})
+print(router.predict(["hello"])[0].shape)
+try:
+    router.fit(["hello"], None, [[1.0]], None, ["one"])
+except ConfigError as error:
+    print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "(1, 3)" in told and 'pip install "pointsman[train]"' in told
