@@ -46,7 +46,7 @@ def numbers_and_scores(ledger: Ledger, after: int = 0) -> list[tuple[int, float]
     return [(one.number, one.feedback.score) for one in ledger.feedback.graded(after, 100)]
 
 
-@pytest.mark.parametrize("call_id", [called(NOON - 0.01), "0" * 32, "a call of mine", "C" * 40])
+@pytest.mark.parametrize("call_id", [called(NOON - 0.01), "0" * 32, "a call of mine", "C" * 40], ids=["ours", "zeros", "words", "letters"])
 def test_a_feedback_comes_back_with_the_attempt_that_answered(tmp_path: Path, call_id: str) -> None:
     """Nothing could be learned from what users say."""
     made = entry(call_id=call_id, features=b"\x02abc", task="coding", key="k")
@@ -109,7 +109,7 @@ def test_only_what_was_answered_is_graded(
     assert found == ([] if answered is None else [made[answered].attempt_id])
 
 
-@pytest.mark.parametrize("call_id", [called(NOON), "a call of mine"])
+@pytest.mark.parametrize("call_id", [called(NOON), "a call of mine"], ids=["ours", "words"])
 def test_a_feedback_that_came_before_its_entry_is_not_passed_over(tmp_path: Path, call_id: str) -> None:
     """What a user says at once, while the entry lies in a journal, would be lost to whoever has come past it."""
     other = entry(call_id=called(NOON))

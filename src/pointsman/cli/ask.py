@@ -13,8 +13,8 @@ import click
 from msgspec import Struct
 
 from ..core import AttemptError, Broken, Call, Caller, Finish, Nanos, Priority, Reply
+from ..core.answers import Gathered
 from ..core.plain import plain_text
-from ..core.replies import Gathered
 from ..endpoints.local import LocalHost
 from ..gateway import Gateway, as_chat
 from ..ledger import Entry

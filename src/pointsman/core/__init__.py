@@ -1,5 +1,6 @@
 """The nouns that every room speaks of. Pure: no network, no real time, no environment, no SQL."""
 
+from .answers import Answer, Broken, Delta, Finish, Gathered, ToolPiece, Usage, as_delta
 from .calls import ANYONE, NO_NEEDS, NO_TIMEOUTS, Call, Caller, Needs, Op, Priority, Timeouts
 from .chat import (
     Audio,
@@ -51,22 +52,7 @@ from .errors import (
     UpstreamTimeout,
 )
 from .money import TOKENS_PER_MTOK, Nanos, from_usd, show_usd, to_usd, tokens_cost
-from .replies import (
-    Answer,
-    Ask,
-    Broken,
-    Delta,
-    Ending,
-    Finish,
-    Gathered,
-    Reply,
-    Served,
-    Spring,
-    Taker,
-    ToolPiece,
-    Usage,
-    as_delta,
-)
+from .replies import Ask, Ending, Reply, Served, Spring, Taker
 from .state import MemoryState, Rate, State, Take
 from .trace import NO_TRACE, Tally, Trace, Weighed
 
