@@ -46,7 +46,9 @@ def numbers_and_scores(ledger: Ledger, after: int = 0) -> list[tuple[int, float]
     return [(one.number, one.feedback.score) for one in ledger.feedback.graded(after, 100)]
 
 
-@pytest.mark.parametrize("call_id", [called(NOON - 0.01), "0" * 32, "a call of mine", "C" * 40], ids=["ours", "zeros", "words", "letters"])
+@pytest.mark.parametrize(
+    "call_id", [called(NOON - 0.01), "0" * 32, "a call of mine", "C" * 40], ids=["ours", "zeros", "words", "letters"]
+)
 def test_a_feedback_comes_back_with_the_attempt_that_answered(tmp_path: Path, call_id: str) -> None:
     """Nothing could be learned from what users say."""
     made = entry(call_id=call_id, features=b"\x02abc", task="coding", key="k")
