@@ -1,4 +1,7 @@
-"""The margin on novel prompts, chosen on tasks that were left out by conformal risk control.
+"""By what margin a model must lead the best single one when quality alone counts: chosen on tasks that were left out.
+
+On all prompts it is the smallest margin with which nothing was lost on them altogether. On novel ones it is chosen by
+conformal risk control:
 
 Angelopoulos, Bates, Fisch, Lei, Schuster: Conformal Risk Control, 2022. G tasks were left out, a group of them at a
 time. The harm that a margin did on one of them is the score that its novel prompts lost against the best single model,
@@ -38,18 +41,25 @@ def choose_margins(
     chances: Floats, saving: Floats, novelty: Floats, labels: Labels, units: Ints, best: int, settings: Settings
 ) -> tuple[Margins, tuple[Trial, ...]]:
     """chances (n, models), told of each row without its task; units (n,): the tasks."""
-    ladder = [*(Margin(*margin) for margin in settings.margins), NEVER]
+    ladder = [Margin(*margin) for margin in settings.margins]
+
+    def won_with(usual: Margin, novel: Margin) -> Floats:
+        margins = Margins(usual, novel, settings.novel_half)
+        return _won(prefer_best(chances, saving, best, margins, novelty), labels, best)
+
+    usual = len(ladder) - 1
+    while usual > 0 and np.nansum(won_with(ladder[usual - 1], ladder[usual - 1])) >= 0:
+        usual -= 1
     trials = []
-    for margin in ladder:
-        margins = Margins(ladder[0], margin, settings.novel_half)
-        won = _won(prefer_best(chances, saving, best, margins, novelty), labels, best)
+    for margin in (*ladder[usual:], NEVER):
+        won = won_with(ladder[usual], margin)
         trials.append(_try(margin, won, novelty >= settings.novel_half, units, settings))
     chosen = NEVER
     for trial in reversed(trials):
         if trial.bound > settings.harm_allowed:
             break
         chosen = trial.margin
-    return Margins(ladder[0], chosen, settings.novel_half), tuple(trials)
+    return Margins(ladder[usual], chosen, settings.novel_half), tuple(trials)
 
 
 def _won(chances: Floats, labels: Labels, best: int) -> Floats:

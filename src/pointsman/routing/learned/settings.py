@@ -78,8 +78,8 @@ class Settings(Struct, frozen=True):
         (0.5, 0.15),
         (0.5, 0.2),
     )
-    """Each: score for what the best single model saves against the dearest, and where it saves nothing. The first is
-    the usual margin; the one on novel prompts is chosen on tasks left out (`margins.py`)."""
+    """Each: score for what the best single model saves against the dearest, and where it saves nothing. The usual one
+    and the one on novel prompts are chosen on tasks left out (`margins.py`)."""
     novel_half: float = 0.5
     """Novelty from which a prompt counts as novel for that."""
     harm_allowed: float = 0.012
