@@ -35,6 +35,16 @@ def test_the_latest_answer_is_graded(run: Run, config: Path, home: Path, grade: 
     assert kept(home) == [(calls(run)[-1], score, "user", "")]
 
 
+def test_a_grade_is_shown_with_its_call(run: Run, config: Path, home: Path) -> None:
+    """Nobody could see what was said of an answer, nor correct it."""
+    run("ask", "hello", "--model", "echo")
+    run("feedback", "--last", "--score", "0.25")
+    (call_id,) = calls(run)
+    assert "0.25 of 1 (user)" in run("ledger", "show", call_id).stdout
+    (told,) = json.loads(run("ledger", "show", call_id, "--json").stdout)["grades"]
+    assert (told["call_id"], told["score"], told["source"]) == (call_id, 0.25, "user")
+
+
 def test_the_beginning_of_an_id_will_do(run: Run, config: Path, home: Path) -> None:
     """Nobody types 32 digits."""
     run("ask", "hello", "--model", "echo")

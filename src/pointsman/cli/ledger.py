@@ -48,10 +48,20 @@ class BodyJson(Struct, frozen=True):
     answer: str
 
 
+class GradeJson(Struct, frozen=True):
+    """What was said of the answer to a call."""
+
+    call_id: str
+    score: float
+    source: str
+    at: float
+
+
 class EntriesJson(Struct, frozen=True, omit_defaults=True):
     entries: tuple[ExportedRow, ...]
     bodies: tuple[BodyJson, ...] = ()
-    """With an ID only."""
+    """With an ID only; so are the grades."""
+    grades: tuple[GradeJson, ...] = ()
 
 
 @click.group()
@@ -117,7 +127,8 @@ def show(attempt_or_call: str | None, as_json: bool, config_file: Path | None) -
     found = opened.queries.recent(RECENT) if attempt_or_call is None else _find(opened, attempt_or_call)
     if as_json:
         bodies = () if attempt_or_call is None else _bodies(opened, found)
-        print_json(EntriesJson(tuple(exported(entry) for entry in found), bodies))
+        grades = () if attempt_or_call is None else _grades(opened, found)
+        print_json(EntriesJson(tuple(exported(entry) for entry in found), bodies, grades))
     elif attempt_or_call is None:
         _show_recent(found)
     else:
@@ -175,6 +186,13 @@ def _bodies(opened: Ledger, entries: Sequence[Entry]) -> tuple[BodyJson, ...]:
     return tuple(BodyJson(one.attempt_id, one.prompt.decode(errors="replace"), one.answer) for one in found if one)
 
 
+def _grades(opened: Ledger, entries: Sequence[Entry]) -> tuple[GradeJson, ...]:
+    calls = dict.fromkeys(entry.call_id for entry in entries)
+    return tuple(
+        GradeJson(call, said.score, said.source, said.at) for call in calls for said in opened.feedback.of(call)
+    )
+
+
 def _show_recent(entries: Sequence[Entry]) -> None:
     if not entries:
         show_line("Nothing was recorded yet.")
@@ -212,6 +230,7 @@ def _show_entry(entry: Entry, opened: Ledger) -> None:
     fields = [name for name in row.__struct_fields__ if name not in ("candidates", "features")]
     values = [(name, getattr(row, name)) for name in fields]
     shown = [(name, _word(value)) for name, value in values if value not in ("", None, ())]
+    shown += [("grade", f"{said.score:g} of 1 ({said.source})") for said in opened.feedback.of(entry.call_id)]
     show_table((Column("field"), Column("value", wraps=True)), shown)
     if row.candidates:
         print()

@@ -115,6 +115,14 @@ class Feedbacks:
             for model, task, count, mean, mean_of_squares in rows
         ]
 
+    def of(self, call_id: str) -> list[Feedback]:
+        """All that was said of a call, in the order of numbers."""
+        if not self._store.path.exists():
+            return []
+        with self._connected("read") as connection:
+            rows = connection.execute(_OF_CALL, (pack_id(call_id),)).fetchall()
+        return [_feedback(values) for values in rows]
+
     def target(self, call_id: str) -> Entry | None:
         """The attempt that a feedback of a call would grade; None while none has answered it."""
         if not self._store.path.exists():
@@ -233,6 +241,8 @@ ORDER BY contexts.status = 'ok', contexts.retry, entries.number
 
 ENTRY_OF: Final = "entries.number = feedback.entry AND entries.call_id = feedback.call_id"
 """SQL, the call too: numbers of entries that were erased are used again."""
+
+_OF_CALL = f"SELECT {_COLUMNS} FROM feedback WHERE call_id = ? ORDER BY number"
 
 _GRADED = f"""
 SELECT number, entry, first, {_COLUMNS} FROM feedback
