@@ -43,23 +43,25 @@ def choose_margins(
     """chances (n, models), told of each row without its task; units (n,): the tasks."""
     ladder = [Margin(*margin) for margin in settings.margins]
 
-    def won_with(usual: Margin, novel: Margin) -> Floats:
-        margins = Margins(usual, novel, settings.novel_half)
+    def won_with(on_usual: Margin, on_novel: Margin) -> Floats:
+        margins = Margins(on_usual, on_novel, settings.novel_half)
         return _won(prefer_best(chances, saving, best, margins, novelty), labels, best)
 
-    usual = len(ladder) - 1
-    while usual > 0 and np.nansum(won_with(ladder[usual - 1], ladder[usual - 1])) >= 0:
-        usual -= 1
+    # Between models of one price the least margin stays: there it would count at every price on cost.
+    usual = [Margin(margin.asked, ladder[0].even) for margin in ladder]
+    step = len(ladder) - 1
+    while step > 0 and np.nansum(won_with(usual[step - 1], usual[step - 1])) >= 0:
+        step -= 1
     trials = []
-    for margin in (*ladder[usual:], NEVER):
-        won = won_with(ladder[usual], margin)
+    for margin in (*ladder[step:], NEVER):
+        won = won_with(usual[step], margin)
         trials.append(_try(margin, won, novelty >= settings.novel_half, units, settings))
     chosen = NEVER
     for trial in reversed(trials):
         if trial.bound > settings.harm_allowed:
             break
         chosen = trial.margin
-    return Margins(ladder[usual], chosen, settings.novel_half), tuple(trials)
+    return Margins(usual[step], chosen, settings.novel_half), tuple(trials)
 
 
 def _won(chances: Floats, labels: Labels, best: int) -> Floats:
