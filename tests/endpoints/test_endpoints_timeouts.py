@@ -152,7 +152,7 @@ async def test_a_stream_that_has_begun_ends_in_time(
 @both_ways
 async def test_pauses_shorter_than_the_limit_end_nothing(upstream: Upstream, transport: Transport, read: Read) -> None:
     """A slow model's answers would be cut, and paid for all the same."""
-    upstream.plans["slow"] = stream(openai_events(), pause=0.09)
+    upstream.plans["slow"] = stream(openai_events(), pause=0.05)
     began = time.monotonic()
     async with await endpoint(upstream, "slow", transport, ttft=LIMIT, idle=LIMIT)(call(streams=True)) as reply:
         items = await read(reply)

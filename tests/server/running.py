@@ -30,7 +30,7 @@ providers:
   fake: {{dialect: simulated}}
 models:
   small: {{provider: mine, context: 32000, max_output: 4000, quality: 0.9, price: {{input: 1, output: 2}}}}
-  twin: {{provider: mine, quality: 0.8, price: {{input: 1, output: 2}}}}
+  twin: {{provider: mine, quality: 0.5, price: {{input: 1, output: 2}}}}
   opus: {{provider: claude, context: 200000, quality: 0.1, price: {{input: 5, output: 25}}}}
 pools:
   fast: {{members: [small, twin], balance: round_robin}}
