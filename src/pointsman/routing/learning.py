@@ -29,12 +29,10 @@ def learn(state: RouteState, outcomes: Sequence[Outcome | Grade]) -> RouteState:
     seen = dict(state.seen)
     for model, its_attempts in _by_model(attempts).items():
         seen[model] = seen.get(model, Seen()) + _seen(its_attempts)
-    learnt = RouteState(
+    learnt = structs.replace(
+        state,
         version=state.version + 1,
         seen=seen,
-        evidence=state.evidence,
-        drift=state.drift,
-        beliefs=state.beliefs,
         spent=Nanos(state.spent + sum(one.spent for one in attempts)),
         explored=Nanos(state.explored + sum(one.explored for one in attempts)),
     )
@@ -62,16 +60,7 @@ def with_beliefs(state: RouteState) -> RouteState:
     """The same state with what follows from its evidence: for one that was read from where states are kept."""
     from .bandit import believe  # numpy: not for a process in which no call was ever graded
 
-    beliefs = believe(state.evidence) if state.evidence else None
-    return RouteState(
-        version=state.version,
-        seen=state.seen,
-        evidence=state.evidence,
-        drift=state.drift,
-        beliefs=beliefs,
-        spent=state.spent,
-        explored=state.explored,
-    )
+    return structs.replace(state, beliefs=believe(state.evidence) if state.evidence else None)
 
 
 def sound(state: RouteState) -> RouteState:
@@ -117,16 +106,7 @@ def _graded(state: RouteState, grades: Sequence[Grade]) -> RouteState:
         since = its_grades[fallen:]
         later = Evidence(epoch=before.epoch + 1)
         evidence[model] = gather(since, later.epoch) if since else later
-    return with_beliefs(
-        RouteState(
-            version=state.version,
-            seen=state.seen,
-            evidence=evidence,
-            drift=drift,
-            spent=state.spent,
-            explored=state.explored,
-        )
-    )
+    return with_beliefs(structs.replace(state, evidence=evidence, drift=drift))
 
 
 def _watched(drift: Drift, grades: Sequence[Grade], before: int, beliefs: Believes | None) -> tuple[int | None, Drift]:
