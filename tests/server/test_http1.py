@@ -452,7 +452,7 @@ async def test_draining_ends_idle_connections_at_once_and_others_with_their_answ
     reader, writer = await site.open()
     writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
     await asyncio.sleep(0.05)
-    site.listener.retire()
+    await site.listener.retire()
     assert await asyncio.wait_for(idle_reader.read(), 0.15) == b""
     late = await site.ask(HEAD)
     assert statuses(late) == [200] and b"connection: close" in late

@@ -146,18 +146,42 @@ async def test_what_runs_too_long_is_told_that_the_server_stops(
     own: Running, upstream: Upstream, path: str, streaming: bool
 ) -> None:
     """A client would see a torn connection, or take half an answer for a whole one; the bill would miss it."""
-    upstream.plans["endless"] = [*SPOKEN, "hang"] if streaming else ["hang"]
-    reader, writer = await ask(own, "mine/endless", path, streaming=streaming)
+    name = f"endless{path.replace('/', '-')}-{streaming}"
+    upstream.plans[name] = [*SPOKEN, "hang"] if streaming else ["hang"]
+    reader, writer = await ask(own, f"mine/{name}", path, streaming=streaming)
     if streaming:
         await asyncio.wait_for(reader.readuntil(b"Points"), 5)
     else:
-        await asyncio.to_thread(upstream.last, "endless")
+        await asyncio.to_thread(upstream.last, name)
     assert await asyncio.to_thread(own.stop) == 0
     said = await reader.read()
     writer.close()
     assert b"is stopping" in said and b"[DONE]" not in said and b"message_stop" not in said
     assert said.endswith(b"\r\n0\r\n\r\n") if streaming else b" 503 " in said[:20]
-    assert own.newest("mine/endless").status == "cancelled"
+    assert own.newest(f"mine/{name}").status == "cancelled"
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["kept alive", "new"])
+async def test_what_came_before_the_end_and_was_not_read_is_answered(
+    upstream: Upstream, tmp_path: Path, is_known: bool
+) -> None:
+    """A server that is busy when it is told to stop would reset connections whose request it has, unread."""
+    with Running(tmp_path / "home", lively(upstream, longest=5)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        if is_known:
+            writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            await reader.readuntil(b"}")
+        server.process.send_signal(signal.SIGSTOP)
+        if not is_known:
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGCONT)
+        said = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert await asyncio.to_thread(server.process.wait, 20) == 0
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])

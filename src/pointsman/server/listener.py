@@ -20,6 +20,9 @@ PAUSE = 0.1
 """Seconds for which none is taken when this process has no descriptor left."""
 LAST_WORDS = 5.0
 """Seconds for what is told to stop to say so."""
+TURNS = 3
+"""Of the loop, after which what lay in a socket was read. Else a request that came while this process was busy would be
+taken for none, and its connection reset."""
 
 
 class Listener:
@@ -40,9 +43,11 @@ class Listener:
         self._socket = listener
         loop.add_reader(listener, self._accept)
 
-    def retire(self) -> None:
+    async def retire(self) -> None:
         """From now on every answer is the last of its connection; idle connections are closed."""
         self._site.is_draining = True
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         for connection in tuple(self._site.connections):
             connection.retire()
 
@@ -56,7 +61,7 @@ class Listener:
             listener.close()
         if self._beginning:
             await asyncio.wait(self._beginning)
-        self.retire()
+        await self.retire()
         if not await self._emptied(longest):
             self.hurry()
             await self._emptied(LAST_WORDS)

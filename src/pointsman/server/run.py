@@ -65,7 +65,7 @@ async def _run(
         started()
         await stop.told.wait()
         application.drain()
-        server.retire()
+        await server.retire()
         await stop.sleep(spec.drain.grace if stop.is_polite else 0)
         await stop.wait_for(server.close(spec.drain.longest), server.hurry)
     finally:
