@@ -16,6 +16,8 @@ from pointsman.routing import (
     TASKS,
     Candidate,
     Chain,
+    Considered,
+    Conversation,
     Decision,
     Estimate,
     Forecast,
@@ -409,7 +411,50 @@ def test_measured_speed_replaces_what_was_stated_after_a_few_calls() -> None:
     state = learn(state, [Outcome("fast", True, 60.0, 50.0, 100)])
     decision = decide([fast, slow], state=state)
     assert decision.chosen == "slow"
-    assert {c.model: c.expected_seconds for c in decision.candidates}["fast"] == pytest.approx(50 + 400 / 10)
+    tokens = (400 * 10 + 100 * 3) / 13
+    assert {c.model: c.expected_seconds for c in decision.candidates}["fast"] == pytest.approx(50 + tokens / 10)
+
+
+def test_a_model_that_writes_more_is_expected_to_cost_and_take_more() -> None:
+    """A model that thinks for thousands of tokens would pass for as cheap as its price for a token."""
+    brief, verbose = candidate("brief"), candidate("verbose")
+    outcomes = [Outcome(name, True, 1.0 + n / 100, 1.0, n) for name, n in (("brief", 50), ("verbose", 4_000))] * 50
+    state = learn(RouteState(), outcomes)
+    terse, wordy = decide([verbose, brief], state=state).candidates
+    assert (terse.model, wordy.model) == ("brief", "verbose")
+    assert (wordy.expected_seconds or 0) > 10 * (terse.expected_seconds or 0)
+    assert (wordy.expected_cost or 0) > 10 * (terse.expected_cost or 0)
+    capped = decide([verbose, brief], call(max_tokens=20), state=state)
+    assert len({c.expected_cost for c in capped.candidates}) == 1
+    poor = call(needs=Needs(max_cost=from_usd("0.003")))
+    assert "may cost" in decide([verbose], poor, state=state).reasons["verbose"]
+
+
+def test_what_a_router_expects_to_pay_says_how_long_the_answer_takes() -> None:
+    """Latency would be the same for a greeting and for an essay."""
+    one = candidate("a", cached_price=0)
+    asked = call()
+    prompt = read_prompt(asked.chat)
+
+    def expected(usd: float, max_tokens: int | None = None, held: Conversation | None = None) -> Considered:
+        forecast = Forecast(cost={"a": Estimate(usd * from_usd(1), 0.0, "learned")})
+        limited = call(max_tokens=max_tokens)
+        policy = Objective("balanced")
+        return policy(limited, prompt, [one], RouteState(), Random(0), forecast=forecast, conversation=held).candidates[
+            0
+        ]
+
+    asking = prompt.input_tokens / 1e6
+    assert expected(asking + 0.001).expected_seconds == pytest.approx(0.5 + 1_000 / 100)
+    assert expected(asking + 0.0001).expected_seconds == pytest.approx(0.5 + 100 / 100)
+    assert expected(asking + 0.001, max_tokens=200).expected_seconds == pytest.approx(0.5 + 200 / 100)
+    assert expected(0.0).expected_seconds == pytest.approx(0.5 + 1 / 100)
+    cached = Conversation("a", cached_tokens=prompt.input_tokens)
+    assert expected(asking + 0.001, held=cached).expected_cost == from_usd("0.001")
+    unknown = structs.replace(one, input_price=None)
+    forecast = Forecast(cost={"a": Estimate(7.0, 0.0, "learned")})
+    decided = Objective("balanced")(asked, prompt, [unknown], RouteState(), Random(0), forecast=forecast)
+    assert decided.candidates[0].expected_cost == 7
 
 
 def test_a_candidate_is_a_value() -> None:

@@ -23,7 +23,6 @@ from .decision import (
     Seen,
 )
 from .expectations import quality_of
-from .filters import DEFAULT_OUTPUT_TOKENS, expected_cost
 from .learning import changed_models, learn, merge, sound, with_beliefs
 from .objective import PRIORITIES, Objective, Weights, reweigh
 from .prompt import Prompt, read_prompt
@@ -31,7 +30,6 @@ from .sizes import estimate_tokens, text_tokens
 from .tasks import TASKS
 
 __all__ = [
-    "DEFAULT_OUTPUT_TOKENS",
     "EXPLORATION",
     "NO_FORECAST",
     "PRIORITIES",
@@ -60,7 +58,6 @@ __all__ = [
     "Weights",
     "changed_models",
     "estimate_tokens",
-    "expected_cost",
     "learn",
     "merge",
     "preset_bounds",

@@ -6,16 +6,20 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from msgspec import structs
+from msgspec import Struct, structs
 
-from ..core import TOKENS_PER_MTOK
-from .decision import Candidate, Conversation, Estimate, Forecast, RouteState
-from .filters import expected_cost, expected_seconds
+from ..core import TOKENS_PER_MTOK, Nanos, tokens_cost
+from .decision import NO_FORECAST, Candidate, Conversation, Estimate, Forecast, RouteState, Seen
 from .prompt import Prompt
 
 UNKNOWN_QUALITY = 0.5
 SEEN_ENOUGH = 3
 """From so many timed calls on, what was measured replaces what was stated."""
+
+USUAL_TOKENS = 400
+"""What an answer takes when nobody says: about the median of chat answers."""
+USUAL_ANSWERS = 10
+"""With so many answers of the usual length every model begins."""
 
 RUBRIC_SD, PROFILE_SD, UNKNOWN_SD = 0.1, 0.15, 0.25
 """How far a stated quality may be off: of the task, over all tasks, of a model of which nothing is said."""
@@ -93,13 +97,71 @@ def quality_of(candidate: Candidate, task: str) -> float:
     return _stated(candidate, task).value
 
 
-def cost_of(candidate: Candidate, prompt: Prompt, tokens: int, conversation: Conversation | None) -> Estimate | None:
-    """Nano-dollars; None where a price is unknown. Lengths of answers vary about as much as their mean, as times of
-    waiting do."""
-    cost = expected_cost(candidate, prompt, tokens, cached=_cached(candidate, conversation))
-    if cost is None or candidate.output_price is None:
+class Expense(Struct, frozen=True):
+    """What an answer of one candidate takes."""
+
+    tokens: Estimate
+    """Of the answer, what it thinks included."""
+    cost: Estimate | None
+    """Nano-dollars; None where a price is unknown."""
+    seconds: Estimate | None
+    """Until the answer is whole; None where no speed is known."""
+    worst: Nanos | None
+    """The cost where the answer takes all that the caller allows."""
+
+
+def expense_of(
+    candidate: Candidate,
+    prompt: Prompt,
+    state: RouteState,
+    *,
+    max_tokens: int | None = None,
+    forecast: Forecast = NO_FORECAST,
+    conversation: Conversation | None = None,
+) -> Expense:
+    """`candidate` as `measured` gives it. How long the answer gets says what it costs and how long it takes, so both
+    follow the prompt where a router was fitted, and the model's own ways where it has answered."""
+    tokens = _tokens(candidate, prompt, state.seen.get(candidate.name), forecast)
+    if max_tokens is not None and 0 < max_tokens < tokens.value:
+        tokens = structs.replace(tokens, value=float(max_tokens))
+    cached = _cached(candidate, conversation)
+    cost = _cost(candidate, prompt, round(tokens.value), cached)
+    return Expense(
+        tokens,
+        # What the router was fitted on was paid, whatever the prices are that nobody knows.
+        forecast.cost.get(candidate.name)
+        if cost is None
+        else Estimate(float(cost), (candidate.output_price or 0) * tokens.sd / TOKENS_PER_MTOK, tokens.source),
+        _seconds(candidate, tokens, is_measured=candidate.name in state.seen),
+        _cost(candidate, prompt, max_tokens or round(tokens.value), 0),
+    )
+
+
+def _tokens(candidate: Candidate, prompt: Prompt, seen: Seen | None, forecast: Forecast) -> Estimate:
+    """What the router's cost buys, else what this model's answers have taken on average. Lengths vary about as much as
+    their mean, as times of waiting do."""
+    fitted, price = forecast.cost.get(candidate.name), candidate.output_price
+    asked = _cost(candidate, prompt, 0, 0)
+    if fitted is not None and price and asked is not None:
+        bought = (fitted.value - asked) * TOKENS_PER_MTOK / price
+        return Estimate(max(1.0, bought), fitted.sd * TOKENS_PER_MTOK / price, "learned")
+    if seen is None or seen.timed < SEEN_ENOUGH:
+        return Estimate(USUAL_TOKENS, USUAL_TOKENS, "assumed")
+    mean = (USUAL_TOKENS * USUAL_ANSWERS + seen.output_tokens) / (USUAL_ANSWERS + seen.timed)
+    return Estimate(mean, mean, "measured")
+
+
+def _cost(candidate: Candidate, prompt: Prompt, output_tokens: int, cached: int) -> Nanos | None:
+    """From estimated tokens, `cached` of which the model has in its cache; None where a price is unknown."""
+    if candidate.input_price is None or candidate.output_price is None:
         return None
-    return Estimate(float(cost), candidate.output_price * tokens / TOKENS_PER_MTOK, "assumed")
+    cached_price = candidate.input_price if candidate.cached_price is None else candidate.cached_price
+    cached = min(cached, prompt.input_tokens)
+    return Nanos(
+        tokens_cost(prompt.input_tokens - cached, candidate.input_price)
+        + tokens_cost(cached, cached_price)
+        + tokens_cost(output_tokens, candidate.output_price)
+    )
 
 
 def _cached(candidate: Candidate, conversation: Conversation | None) -> int:
@@ -107,11 +169,11 @@ def _cached(candidate: Candidate, conversation: Conversation | None) -> int:
     return conversation.cached_tokens if conversation is not None and conversation.model == candidate.name else 0
 
 
-def seconds_of(candidate: Candidate, tokens: int, *, is_measured: bool) -> Estimate | None:
-    """Until the answer is whole; None where no speed is known. The time until the first content varies by about half of
-    itself, the time of writing with the length."""
-    seconds = expected_seconds(candidate, tokens)
-    if seconds is None or candidate.ttft is None:
+def _seconds(candidate: Candidate, tokens: Estimate, *, is_measured: bool) -> Estimate | None:
+    """The time until the first content varies by about half of itself, the time of writing with the length."""
+    if candidate.ttft is None:
         return None
-    spread = math.hypot(candidate.ttft / 2, seconds - candidate.ttft)
-    return Estimate(seconds, spread, "measured" if is_measured else "stated")
+    rate = candidate.output_rate
+    writing, spread = (tokens.value / rate, tokens.sd / rate) if rate else (0.0, 0.0)
+    spread = math.hypot(candidate.ttft / 2, spread)
+    return Estimate(candidate.ttft + writing, spread, "measured" if is_measured else "stated")

@@ -45,8 +45,8 @@ from .decision import (
     RouteState,
     Seen,
 )
-from .expectations import cost_of, measured, qualities, seconds_of
-from .filters import output_tokens, rejection
+from .expectations import expense_of, measured, qualities
+from .filters import rejection
 from .prompt import Prompt
 
 
@@ -204,10 +204,11 @@ def _consider(
     quality = prior
     if gain is not None:
         quality = Estimate(min(max(prior.value + gain.value, 0.0), 1.0), gain.sd, "learned")
-    tokens = output_tokens(max_tokens)
-    cost = asked.forecast.cost.get(candidate.name) or cost_of(candidate, prompt, tokens, asked.conversation)
-    seconds = seconds_of(candidate, tokens, is_measured=candidate.name in state.seen)
-    rejected = rejection(candidate, prompt, call.needs, max_tokens)
+    expense = expense_of(
+        candidate, prompt, state, max_tokens=max_tokens, forecast=asked.forecast, conversation=asked.conversation
+    )
+    cost, seconds = expense.cost, expense.seconds
+    rejected = rejection(candidate, prompt, call.needs, expense, max_tokens)
     considered = Considered(
         model=candidate.name,
         deployment=candidate.deployment,

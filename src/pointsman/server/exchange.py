@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
-from urllib.parse import unquote
 
 from ..core import CallError, CallTooLarge
+from .heads import Head
 
 BODILESS = frozenset((204, 304))
 STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
@@ -53,39 +53,6 @@ class Line(Protocol):
     def may_go_on(self, exchange: Exchange) -> bool: ...
 
     def finished(self, exchange: Exchange, *, keeps: bool) -> None: ...
-
-
-class Head:
-    """What the head of a request says. A client sends the same with every call, all but the length of its body: so a
-    connection knows it again, and whoever answers keeps with it what it has made of it."""
-
-    __slots__ = ("method", "path", "query", "headers", "keeps", "knows_chunks", "expects", "stated_key", "terms")
-
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        headers: dict[bytes, bytes],
-        *,
-        keeps: bool = True,
-        knows_chunks: bool = True,
-        expects: bool = False,
-    ) -> None:
-        path, _, query = target.partition(b"?")
-        self.method = method
-        self.path = path.decode("latin-1") if b"%" not in path else unquote(path.decode("latin-1"))
-        self.query = query.decode("latin-1")
-        self.headers = headers
-        """Names in lower case; of a header that comes twice the last counts. The length of the body is none of them."""
-        self.keeps = keeps
-        """The connection lives on after the answer."""
-        self.knows_chunks = knows_chunks
-        self.expects = expects
-        """The client waits for a word before it sends its body."""
-        self.stated_key: str | None = None
-        """Once it was read, of a client that may ask at all."""
-        self.terms: object = None
-        """What a door has read of it."""
 
 
 class Exchange:

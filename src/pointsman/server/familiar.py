@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .exchange import Head
+from .heads import Head
 
 
 class Familiar:

@@ -14,38 +14,31 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from email.utils import formatdate
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import httptools
 import msgspec
 
 from ..core import InvalidCall
-from .exchange import STATUS_LINES, Exchange, Head, SlowBody, lines
+from .exchange import STATUS_LINES, Exchange, SlowBody
 from .familiar import Familiar
+from .heads import MAX_HEAD, Heading, Refused, too_large
+from .http import JSON_LINES
 from .runner import Runner
 from .times import Times
 
 log = logging.getLogger("pointsman.server")
 
-MAX_HEAD = 64 * 1024
-"""Bytes of a request's head, at most."""
-MOST_HEADERS = 128
 MAX_AHEAD = 64 * 1024
 """Bytes of later requests that wait unread while one is answered; past it the client is held back."""
 MOST_AHEAD = 64
 """Requests in one packet, at most."""
 MAX_UNSENT = 64 * 1024
 """Bytes that wait for a slow reader; past it the upstream is held back."""
-
 MOST_STRANGERS = 8
 """Heads of one connection that were unlike the one before; past it none is kept any more."""
-
 MAX_LINGER = 64 * 1024 * 1024
 """Bytes of a body that nobody wants."""
-
-ONCE = frozenset((b"host", b"authorization", b"x-api-key", b"origin", b"transfer-encoding"))
-"""Headers that say who asks for what: two of them mean that somebody is to be misled."""
-METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")}
 
 Handle = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 """Answers an exchange: at once, or by what it gives back, which runs as a task of its own."""
@@ -84,12 +77,10 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_parser",
         "_deadline",
-        "_url",
-        "_headers",
+        "_heading",
         "_in_head",
         "_head_size",
         "_is_large",
-        "_repeated",
         "_receiving",
         "_parsed",
         "_ahead",
@@ -115,12 +106,10 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._deadline = self.now() + self._site.times.idle
         """When this state has lasted too long; never while an answer is made."""
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
+        self._heading = Heading()
         self._in_head = False
         self._head_size = 0
         self._is_large = False
-        self._repeated = 0
         self._receiving: Exchange | None = None
         """Whose body comes now."""
         self._parsed: deque[Exchange] = deque()
@@ -131,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._running: Runner | None = None
         """What answers the current exchange, unless that was answered at once."""
         self._room: asyncio.Future[None] | None = None
-        self._refusal: tuple[int, str] | None = None
+        self._refusal: Refused | None = None
         """What is said once all requests before it are answered."""
         self._reads = True
         """False once nothing that comes may be read as a request any more."""
@@ -269,53 +258,37 @@ class Connection(asyncio.Protocol):
     # What the parser tells.
 
     def on_message_begin(self) -> None:
-        self._in_head, self._head_size = True, 0
-        self._url, self._headers, self._repeated = b"", {}, 0
+        self._in_head, self._head_size, self._heading = True, 0, Heading()
         if self._current is None:
             self._deadline = self.now() + self._site.times.head
 
     def on_url(self, url: bytes) -> None:
-        self._url += url
+        self._heading.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # a trailer says nothing that counts
-        name = name.lower()
-        if name in self._headers:
-            self._repeated += 1
-            if name in ONCE:
-                self._refuse(400, f"The header {name.decode('latin-1')} comes twice.")
-        self._headers[name] = value
+        try:
+            self._heading.add(name, value)
+        except Refused as refused:
+            self._refuse(refused)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        headers, parser = self._headers, self._parser
+        parser = self._parser
         assert parser is not None, "who parses has a parser"
-        if len(headers) + self._repeated > MOST_HEADERS:
-            self._refuse(431, f"The head has more than {MOST_HEADERS} headers.")
-        if self._is_large and sum(map(len, headers)) + sum(map(len, headers.values())) + len(self._url) > MAX_HEAD:
-            self._refuse(431, f"The head is larger than {MAX_HEAD:,} bytes.")
-        version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            self._refuse(400, "This server speaks HTTP/1.1.")
-        is_new = version == "1.1"
-        if is_new and b"host" not in headers:
-            self._refuse(400, "The header host is missing.")
-        if b"transfer-encoding" in headers:
-            self._check_coding(headers, is_new)
+        try:
+            head, length = self._heading.whole(
+                parser.get_method(),
+                parser.get_http_version(),
+                keeps=parser.should_keep_alive(),
+                may_be_large=self._is_large,
+            )
+        except Refused as refused:
+            self._refuse(refused)
         if len(self._parsed) >= MOST_AHEAD:
-            self._refuse(400, f"More than {MOST_AHEAD} requests came at once.")
-        name = parser.get_method()
-        length = headers.pop(b"content-length", None)
-        head = Head(
-            METHODS.get(name) or name.decode("latin-1"),
-            self._url,
-            headers,
-            keeps=is_new and parser.should_keep_alive(),
-            knows_chunks=is_new,
-            expects=is_new and headers.get(b"expect", b"").lower() == b"100-continue",
-        )
-        exchange = Exchange(self, head, None if length is None else int(length))
+            self._refuse(Refused(400, f"More than {MOST_AHEAD} requests came at once."))
+        exchange = Exchange(self, head, length)
         self._parsed.append(exchange)
         self._receiving = exchange
 
@@ -346,7 +319,7 @@ class Connection(asyncio.Protocol):
         if self._in_head and continues:
             self._head_size += len(data)
             if self._head_size > MAX_HEAD and self._reads:
-                self._reads, self._refusal = False, (431, f"The head is larger than {MAX_HEAD:,} bytes.")
+                self._reads, self._refusal = False, too_large()
 
     def _learn(self, data: bytes) -> None:
         """One request came, whole and at once: the next is likely to have the same head."""
@@ -363,17 +336,12 @@ class Connection(asyncio.Protocol):
         if self._receiving is not None and self._refusal is None:
             self._receiving.fail(InvalidCall(f"The body is not framed as HTTP wants it: {reason}."))
         else:
-            self._refusal = self._refusal or (400, f"This is not HTTP: {reason}.")
+            self._refusal = self._refusal or Refused(400, f"This is not HTTP: {reason}.")
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, refused: Refused) -> NoReturn:
         """Raised through the parser, which stops at it."""
-        self._refusal = self._refusal or (status, message)
-        raise ValueError(message)
-
-    def _check_coding(self, headers: dict[bytes, bytes], is_new: bool) -> None:
-        """Whatever one of two servers in a row may read otherwise."""
-        if not is_new or b"content-length" in headers or headers[b"transfer-encoding"].strip().lower() != b"chunked":
-            self._refuse(400, "The body's length is stated in a way that can be misread.")
+        self._refusal = self._refusal or refused
+        raise refused
 
     def _advance(self) -> None:
         """Goes on with what was read already, while nothing is under way."""
@@ -385,7 +353,7 @@ class Connection(asyncio.Protocol):
                     self._read_on()
                 self._begin(exchange)
             elif self._refusal is not None:
-                self._say(*self._refusal)
+                self._say(self._refusal)
             elif not self._reads:
                 self._close()
             elif self._ahead:
@@ -434,14 +402,14 @@ class Connection(asyncio.Protocol):
             self._reads = False
             self._receiving.fail(SlowBody(f"Nothing of the body came for {self._site.times.body:g} s."))
         elif self._in_head:
-            self._say(408, f"The head was not whole after {self._site.times.head:g} s.")
+            self._say(Refused(408, f"The head was not whole after {self._site.times.head:g} s."))
         else:
             self._close()
 
-    def _say(self, status: int, message: str) -> None:
+    def _say(self, refused: Refused) -> None:
         """An answer to what is no request; then it is over."""
-        body = _told("http", message)
-        lines = (STATUS_LINES[status], b"content-type: application/json\r\n", self._site.date)
+        body = _told("http", refused.message)
+        lines = (STATUS_LINES[refused.status], JSON_LINES, self._site.date)
         self.send(b"".join((*lines, b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body), body)))
         self._linger(MAX_HEAD)
 
@@ -475,9 +443,6 @@ class Connection(asyncio.Protocol):
     def _wake_writer(self) -> None:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
-
-
-JSON_LINES = lines((b"content-type", b"application/json"))
 
 
 def _told(kind: str, message: str) -> bytes:
