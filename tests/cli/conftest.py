@@ -10,6 +10,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cli_forked import Forked
 from cli_upstream import CANARY, Run, Upstream
 
 from pointsman.endpoints.local import MODELS, LocalHost
@@ -71,27 +72,48 @@ def variables(home: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def run(variables: dict[str, str], tmp_path: Path) -> Run:
-    """Runs the program to its end. Whatever it prints, the canary is not in it."""
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forked]:
+    with Forked() as running:
+        yield running
 
-    def run(*arguments: str, stdin: str | bytes | None = "", **more: str) -> subprocess.CompletedProcess[str]:
-        given = stdin if isinstance(stdin, bytes) else (stdin or "").encode()
+
+@pytest.fixture
+def run(forked: Forked, variables: dict[str, str], tmp_path: Path) -> Run:
+    """Runs the program to its end, in a process that is forked from one that has imported it."""
+
+    def run(*arguments: str, stdin: str | bytes = "", **more: str) -> subprocess.CompletedProcess[str]:
+        given = stdin if isinstance(stdin, bytes) else stdin.encode()
+        return told(forked.run(arguments, given, {**variables, **more}, tmp_path))
+
+    return run
+
+
+@pytest.fixture
+def start(variables: dict[str, str], tmp_path: Path) -> Run:
+    """Runs the program to its end, in a process that is started as users start it."""
+
+    def start(*arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "pointsman", *arguments],
-            input=given,
+            input=stdin.encode(),
             capture_output=True,
             env={**variables, **more},
             cwd=tmp_path,
             timeout=120,
             check=False,
         )
-        text = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
-        assert CANARY not in text.stdout + text.stderr
-        assert "Traceback" not in text.stderr, text.stderr
-        return text
+        return told(done)
 
-    return run
+    return start
+
+
+def told(done: subprocess.CompletedProcess[bytes]) -> subprocess.CompletedProcess[str]:
+    """As text. Whatever the program prints, the canary is not in it."""
+    text = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert CANARY not in text.stdout + text.stderr
+    assert "Traceback" not in text.stderr, text.stderr
+    return text
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ async def test_a_stream_gives_its_head_and_then_what_comes() -> None:
     assert upstream.closed
     assert [ending.status for ending in told] == ["ok"]
     assert told[0].usage == Usage(3, output=2)
-    assert (told[0].finish, told[0].chars, told[0].text) == ("stop", 5, "")
+    assert (told[0].finish, told[0].chars, told[0].answer) == ("stop", 5, None)
 
 
 def taken_from(upstream: Upstream, pours: bool) -> tuple[Reply, list[Ending], list[Delta | Broken]]:
@@ -202,7 +202,7 @@ async def test_a_whole_answer_is_read_and_iterated_as_often_as_one_likes() -> No
     for _ in range(2):
         assert [delta async for delta in reply] == [as_delta(answer)]
     assert reply.ending is not None
-    assert (reply.ending.status, reply.ending.chars, reply.ending.text) == ("ok", 4, "Hi")
+    assert (reply.ending.status, reply.ending.chars, reply.ending.answer) == ("ok", 4, answer)
 
 
 async def test_a_hook_is_told_at_once_where_the_reply_has_ended() -> None:
@@ -350,9 +350,18 @@ async def test_a_failing_hook_still_closes_the_upstream() -> None:
 async def test_text_is_kept_only_where_it_was_asked_for() -> None:
     """Answers would lie in memory, and in the ledger, of users who never allowed it."""
     reply, told = streamed(Upstream(HELLO))
-    reply.keep_text()
+    reply.keep()
     await reply.read()
-    assert told[0].text == "Hello"
+    assert told[0].answer is not None and told[0].answer.text == "Hello"
+
+
+@pytest.mark.parametrize(("most", "is_kept"), [(5, True), (4, False)])
+async def test_an_answer_that_is_longer_than_is_to_be_kept_is_not_kept(most: int, is_kept: bool) -> None:
+    """One endless answer would fill the memory."""
+    reply, told = streamed(Upstream(HELLO))
+    reply.keep(most)
+    await reply.read()
+    assert (told[0].answer is not None) == is_kept
 
 
 def test_gathered_pieces_make_the_answer_that_was_cut() -> None:

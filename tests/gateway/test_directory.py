@@ -120,3 +120,40 @@ async def test_a_call_that_asks_too_much_is_the_callers_to_change(tmp_path: Path
         with pytest.raises(NoCandidate) as private:
             await asked.ask("Hi", local_only=True)
     assert (asked_too_much.value.status, private.value.status) == (400, 503)
+
+
+async def test_a_task_s_chain_gives_a_model(tmp_path: Path) -> None:
+    """Whoever knows what he asks for would have to write a prompt to learn who serves it."""
+    config = (
+        "providers:\n"
+        "  home: {dialect: simulated, deployment: local}\n"
+        "  gifts: {dialect: simulated, deployment: free}\n"
+        "  shop: {dialect: simulated, deployment: paid}\n"
+        "  shut: {dialect: simulated, enabled: false}\n"
+        "models:\n"
+        "  here: {provider: home}\n"
+        "  gift: {provider: gifts}\n"
+        "  dear: {provider: shop, price: {input: 10, output: 50}}\n"
+        "  gone: {provider: shut}\n"
+        "route: {chains: {coding: {local: [here], free: [gift], paid: [gone, dear]}}}\n" + NO_OLLAMA
+    )
+    async with gateway(tmp_path, config) as asked:
+        assert asked.route("coding", "simple") == "here"
+        assert asked.route("coding", "complex") == "dear"
+        assert asked.route("coding", "complex", "0.000001") == "gift"
+        assert asked.route("coding", "complex", "0") == "here"
+        assert asked.route("coding", "complex", local_only=True) == "here"
+        with pytest.raises(InvalidCall, match="No chain is named for 'juggling'"):
+            asked.route("juggling", "simple")
+
+
+@pytest.mark.parametrize("name", ["bounds", "auto"])
+async def test_a_route_of_which_no_model_can_serve_tells_what_they_lack(tmp_path: Path, name: str) -> None:
+    """A caller over HTTP would read "why each was left out:", and nothing after it."""
+    async with gateway(tmp_path, NO_OLLAMA) as asked:
+        with pytest.raises(NoCandidate) as refused:
+            await asked.ask("Hi", model=name)
+    told = str(refused.value)
+    assert "gpt-4-turbo" in told or name == "auto"
+    assert "more: has no key: set OPENAI_API_KEY" in told or name == "bounds"
+    assert "has no key: set OPENAI_API_KEY" in told and len(told.splitlines()) < 30

@@ -119,7 +119,7 @@ async def test_a_new_process_knows_how_fast_models_were(tmp_path: Path) -> None:
     async with asking(tmp_path) as (asked, _):
         call = asked.call(as_chat("Hi"), model="mine/slow", needs=Needs(max_latency=5))
         [candidate] = asked.decide(call).candidates
-    assert candidate.rejected == "takes about 2.1e+02 s, the limit is 5 s"
+    assert candidate.rejected == "takes about 1.8e+02 s, the limit is 5 s"
 
 
 async def test_the_cost_of_a_model_without_a_price_is_unknown(tmp_path: Path) -> None:

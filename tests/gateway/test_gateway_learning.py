@@ -7,45 +7,22 @@ from pathlib import Path
 import msgspec
 import pytest
 from gateway_samples import NO_OLLAMA, gateway
+from graded_calls import TWO, grade, served
 from msgspec import structs
 
 from pointsman.core import (
     Call,
     Caller,
     Chat,
-    ManualClock,
     Message,
-    Nanos,
     Needs,
     Text,
     ToolResult,
     ToolUse,
-    Weighed,
 )
 from pointsman.gateway import Gateway, as_chat
-from pointsman.gateway.learning import RELOAD_EVERY, Learning
-from pointsman.ledger import Entry, Feedback, StoredState
+from pointsman.ledger import Feedback, automatic
 from pointsman.routing import Prompt
-
-TWO = (
-    "providers: {sim: {dialect: simulated, deployment: local}}\n"
-    "models:\n"
-    "  one: {provider: sim, quality: 0.62}\n"
-    "  two: {provider: sim, quality: 0.6}\n"
-    "route: {priority: performance, candidates: [one, two]}\n" + NO_OLLAMA
-)
-
-
-async def served(asked: Gateway, prompt: str = "What is a railway point?", **needs: bool) -> Entry:
-    """The entry of a call to `auto`."""
-    call = asked.call(as_chat(prompt), needs=Needs(**needs))  # type: ignore[arg-type]
-    await (await asked(call)).read()
-    asked.ledger.flush()
-    return next(entry for entry in asked.ledger.queries.recent(5) if entry.call_id == call.id)
-
-
-def grade(asked: Gateway, entry: Entry, score: float) -> None:
-    asked.ledger.feedback.add(Feedback(entry.call_id, entry.at, score))
 
 
 async def taught(asked: Gateway, calls: int) -> None:
@@ -116,26 +93,6 @@ async def test_the_same_grade_again_teaches_nothing(tmp_path: Path) -> None:
         assert asked.learning.state.evidence[entry.model].grades == 1
 
 
-async def test_what_exploring_has_cost_is_not_forgotten(tmp_path: Path) -> None:
-    """Every ten minutes a service could spend on trying out what it was to spend in a day."""
-    clock = ManualClock()
-    async with gateway(tmp_path, TWO) as asked:
-        tried = structs.replace(
-            await served(asked),
-            model="dear",
-            cost=Nanos(900),
-            candidates=(Weighed("cheap", 0.6, 0.9, cost=100.0), Weighed("dear", 0.5, 0.1, cost=900.0)),
-        )
-        learning = Learning(asked.ledger, clock.clock)
-        learning.add([tried])
-        assert (learning.state.spent, learning.state.explored) == (900, 800)
-        clock.advance(RELOAD_EVERY)
-        learning.add([tried])
-        learning.study()
-        assert (learning.state.spent, learning.state.explored) == (1800, 1600)
-        assert "dear" not in learning.state.seen
-
-
 async def test_learning_can_be_switched_off(tmp_path: Path) -> None:
     """Whoever wants the same choice every time could not have it."""
     async with gateway(tmp_path, TWO + "learning: {enabled: false}\n") as asked:
@@ -158,30 +115,18 @@ async def test_a_model_that_became_worse_is_told(tmp_path: Path, caplog: pytest.
     assert "one does worse than it did" in caplog.text
 
 
-async def test_a_refusal_is_learned_by_itself(tmp_path: Path) -> None:
-    """A model that refuses half of what it is asked would go on being asked."""
+async def test_what_an_answer_tells_by_itself_counts_as_a_failure(tmp_path: Path) -> None:
+    """A model that refuses half of what it is asked would go on being asked; or one that is asked often would seem the
+    worst, since of what is noticed by itself nothing is good."""
     async with gateway(tmp_path, TWO) as asked:
-        entry = await served(asked)
-        refused = structs.replace(entry, attempt_id=entry.attempt_id[::-1], status="failed", error="content_filtered")
-        asked.ledger.record(refused)
-        asked.ledger.flush()
-        asked.learning.add([refused])
-        asked.learning.study()
-        [one] = asked.ledger.feedback.graded()
-        assert (one.feedback.source, one.feedback.score) == ("automatic", 0.0)
-        assert asked.learning.state.evidence["one"].grades == 1
-
-
-async def test_a_state_that_a_later_version_wrote_is_left_alone(tmp_path: Path) -> None:
-    """After a step back to an older version a server would hang, or overwrite what the newer one had learned."""
-    async with gateway(tmp_path, TWO) as asked:
-        entry = await served(asked)
-        asked.ledger.states.add(StoredState(7, 0.0, 0, b"what nobody can read yet"))
-        grade(asked, entry, 1.0)
-        asked.learning.study()
-        stored = asked.ledger.states.latest()
-        assert stored is not None and stored.version == 7
-        assert asked.learning.state.evidence == {}
+        for _ in range(4):
+            entry = await served(asked)
+        asked.ledger.feedback.add(automatic(entry, "refused"))
+    async with gateway(tmp_path, TWO) as again:
+        again.learning.study()
+        seen = again.learning.state.seen["one"]
+        assert (seen.calls, seen.failed) == (4, 0.5)
+        assert again.learning.state.evidence == {}
 
 
 @pytest.mark.parametrize(

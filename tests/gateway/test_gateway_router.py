@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from gateway_samples import NO_OLLAMA, gateway
+from graded_calls import grade, served
 
 import graded_prompts as graded
 from pointsman.core import ManualClock
@@ -15,7 +17,7 @@ from pointsman.routing import Decision
 from pointsman.routing.learned import LearnedRouter
 from pointsman.routing.learned.settings import Settings
 
-SMALL = Settings(folds=3, hidden=32, networks=1, blind_networks=1, trees=(12, 8, 8), few_trees=(12, 8, 8), groups=3)
+SMALL = Settings(folds=3, hidden=32, networks=1, blind_networks=1, trees=36, groups=3)
 FIVE = (
     "providers: {sim: {dialect: simulated, deployment: paid}}\nmodels:\n"
     + "".join(
@@ -47,6 +49,20 @@ def decided(asked: Gateway) -> dict[str, Decision]:
     }
 
 
+async def taught(asked: Gateway, clock: ManualClock, prompt: str, model: str) -> None:
+    """Answers of a model that is named are found to be of no use."""
+    for number in range(60):
+        clock.advance(1)
+        grade(asked, await served(asked, f"{prompt} ({number})", model=model), 0.0)
+    asked.learning.study()
+
+
+def gains(asked: Gateway) -> dict[str, float]:
+    """By model: what grades add to what is expected of it on a prompt that asks for code."""
+    by_model = {one.model: one for one in decided(asked)["code"].candidates}
+    return {model: one.quality.value - one.prior for model, one in by_model.items() if one.quality and one.prior}
+
+
 async def test_a_fitted_router_sends_each_prompt_to_the_model_that_does_it_best(tmp_path: Path) -> None:
     """`pointsman train --switch` would write a file that nobody reads."""
     async with gateway(tmp_path, FIVE) as asked:
@@ -67,11 +83,21 @@ async def test_a_fitted_router_sends_each_prompt_to_the_model_that_does_it_best(
 
 
 async def test_a_gateway_takes_up_another_router_while_it_runs(tmp_path: Path) -> None:
-    """After a training every server would have to be started again."""
-    fitted(tmp_path / "home")
+    """After a training every server would have to be started again; or grades that say how wrong the profiles are,
+    and that the router was fitted on, would be added to what it expects."""
     clock = ManualClock()
     async with gateway(tmp_path, FIVE, clock=clock) as asked:
+        texts, kinds = graded.prompts(30, seed=6)
+        code = texts[[graded.KINDS[kind] for kind in kinds].index("code")]
+        await taught(asked, clock, code, "poet")
+        assert gains(asked)["poet"] == pytest.approx(-0.9, abs=0.2)
+        fitted(tmp_path / "home")
+        clock.advance(10)
+        asked.learning.study()
+        assert gains(asked)["poet"] == 0
         assert decided(asked)["code"].chosen == "coder"
+        await taught(asked, clock, code, "poet")
+        assert gains(asked)["poet"] > -0.4, "the router expects of it what it is"
         fitted(tmp_path / "home", shift=1)
         clock.advance(10)
         assert decided(asked)["code"].chosen == "large"

@@ -287,6 +287,10 @@ URL = 'base_url: "http://127.0.0.1:9/v1"'
             "There is no model 'nonesuch-at-all'",
         ),
         ("pools:\n  p: {members: []}", 2, "A pool needs a member"),
+        ("route: {candidates: [auto]}", 1, "'auto' is a mode: here stand models"),
+        ("route: {candidates: [zzz-zzz]}", 1, "There is no model 'zzz-zzz'."),
+        ("modes:\n  x: {candidates: [y]}\n  y: {candidates: [x]}", 2, "'y' is a mode: here stand models"),
+        ("modes:\n  x: {candidates: [p]}\npools: {p: {members: [gpt-5]}}", 2, "'p' is a pool: here stand models"),
         ("modes:\n  m: {task: codign}", 2, "There is no task 'codign'. Did you mean 'coding'?"),
         ("models:\n  a: {provider: openai, rubrics: {codign: {performance: 1}}}", 2, "Did you mean 'coding'?"),
         ("route:\n  chains:\n    codign: {}", 3, "Did you mean 'coding'?"),
@@ -309,7 +313,7 @@ def test_a_name_that_leads_nowhere_is_told_with_its_place(
     """A pool would lose a member, or call itself without end, at the first call."""
     with pytest.raises(ConfigError) as refused:
         checked(tmp_path, text)
-    assert part in str(refused.value)
+    assert part in str(refused.value) and "Known: ." not in str(refused.value)
     assert line is None or refused.value.line == line
     assert refused.value.file == str(tmp_path / "config.yaml")
 

@@ -210,6 +210,21 @@ def test_pools_are_the_folders_with_both_tables(tmp_path: Path) -> None:
         list(pools(tmp_path, ["three"]))
 
 
+def test_a_set_that_cannot_be_read_is_told_and_the_others_are_measured(tmp_path: Path) -> None:
+    """One damaged download would keep all the others from being measured; or be missing without a word."""
+    set_of_two(tmp_path / "two", 10)
+    set_of_two(tmp_path / "mmlupro", 10)
+    (tmp_path / "mmlupro" / "outcomes.parquet").write_bytes(b"rubbish")
+    told: list[str] = []
+    assert [pool.name for pool in pools(tmp_path, tell=told.append)] == ["two"]
+    assert len(told) == 1 and told[0].startswith("mmlupro is left out: ")
+    with pytest.raises(ConfigError, match="outcomes.parquet"):
+        list(pools(tmp_path, ["mmlupro"]))
+    (tmp_path / "two" / "outcomes.parquet").write_bytes(b"rubbish")
+    with pytest.raises(ConfigError, match="outcomes.parquet"):
+        list(pools(tmp_path))
+
+
 def test_a_selection_of_models_that_are_not_there_is_no_pool_unless_it_is_named(tmp_path: Path) -> None:
     """Outcomes of other models under a well-known name would stop everything."""
     set_of_two(tmp_path / "mmlupro", 10)

@@ -29,12 +29,10 @@ SMALL = Settings(
     hidden=16,
     networks=1,
     blind_networks=1,
-    trees=(8, 8, 8),
-    few_trees=(8, 8, 8),
+    trees=20,
     tries=8,
     groups=3,
     group_trees=6,
-    cost_trees=4,
 )
 NOON = 1_795_000_000.0
 
@@ -357,7 +355,9 @@ def test_grades_of_one_answer_are_weighed_by_who_gave_them(log: Log) -> None:
     assert rows.costs[0, 0] == pytest.approx(0.002)
     assert (rows.repeated, rows.contradicting) == (1, 1)
     assert len(rows.remarks) == 2 and "contradict" in rows.remarks[1]
-    log.grade(log.call("a", 0.5, body=said("other")), 1.0, source="automatic", reliability=0.0)
+    other = log.call("a", 0.5, body=said("other"))
+    log.grade(other, 1.0, source="judge", reliability=0.0)
+    log.grade(other, 0.0, source="automatic", reliability=0.9)
     assert log.rows().scores[1, 0] == 0.5
 
 

@@ -10,14 +10,17 @@ import time
 from contextlib import closing
 from pathlib import Path
 from statistics import stdev
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from ledger_samples import NOON, entry, finish
 
 from pointsman.core import InvalidCall, Weighed
 from pointsman.gateway import new_id
-from pointsman.ledger import Entry, Feedback, Ledger, MeanScore, automatic, back_up, restore, verify
+from pointsman.ledger import Entry, Feedback, Ledger, MeanScore, Why, automatic, back_up, restore, verify
+from pointsman.ledger.migrations import MIGRATIONS
+from pointsman.ledger.rows import pack_id
+from pointsman.ledger.store import Store
 
 CHILD = Path(__file__).with_name("feedback_child.py")
 
@@ -212,16 +215,17 @@ def test_means_are_by_model_and_task_and_weighted_by_reliability(tmp_path: Path)
         assert ledger.feedback.means() == [chat, coding, MeanScore("b", "coding", 1, 0.5, None)]
 
 
-def test_an_entry_tells_of_itself_only_what_it_knows() -> None:
-    """A model would be blamed for what its network, its provider or its caller did."""
-    refused = entry(status="failed", error="content_filtered", key="k")
-    told = automatic(refused)
-    assert told is not None
-    assert (told.call_id, told.attempt_id, told.key) == (refused.call_id, refused.attempt_id, "k")
-    assert (told.score, told.source) == (0.0, "automatic") and told.reliability < 1
-    for error in ("timeout", "unreachable", "broken_reply", "rate_limited", "context_too_long", "call_rejected", ""):
-        assert automatic(entry(status="failed", error=error)) is None
-    assert automatic(entry()) is None
+@pytest.mark.parametrize("why", [why for why in get_args(Why) if why])
+def test_what_failed_by_itself_is_kept_with_its_reason(tmp_path: Path, why: Why) -> None:
+    """Nobody could see why a model is believed to do badly; or a guess would count as much as what a user says."""
+    failed = entry(key="k")
+    with Ledger.open(tmp_path) as ledger:
+        stored(ledger, failed)
+        ledger.feedback.add(automatic(failed, why))
+        (told,) = ledger.feedback.of(failed.call_id)
+        assert ledger.feedback.graded()[0].feedback == told
+    assert (told.attempt_id, told.key, told.why) == (failed.attempt_id, "k", why)
+    assert (told.score, told.source) == (0.0, "automatic") and 0 < told.reliability < 1
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -230,8 +234,7 @@ def test_what_an_entry_tells_is_about_itself_and_not_about_who_answered(tmp_path
     call_id = called(NOON)
     refused = entry(call_id=call_id, at=NOON, status="failed", error="content_filtered", model="prude")
     answered = entry(call_id=call_id, at=NOON + 1, retry=1, model="helper")
-    told = automatic(refused)
-    assert told is not None
+    told = automatic(refused, "refused")
     with Ledger.open(tmp_path) as ledger:
         if late:
             ledger.feedback.add(told)
@@ -354,3 +357,24 @@ def test_an_older_ledger_takes_feedback_for_its_calls(tmp_path: Path) -> None:
         ledger.feedback.add(said(answered[-1].call_id))
         (graded,) = ledger.feedback.graded()
         assert graded.entry.call_id == answered[-1].call_id
+
+
+def test_what_was_said_before_there_were_reasons_is_kept(tmp_path: Path) -> None:
+    """An upgrade would lose all grades, and how the calls went."""
+    made, path = entry(call_id=called(NOON)), tmp_path / "ledger.sqlite"
+    with closing(Store(path, migrations=MIGRATIONS[:5]).connect()) as old:
+        old.execute("INSERT INTO contexts VALUES (7" + ", 'x'" * 5 + ", 0, 'ok', '', 0, 0" + ", ''" * 8 + ", 0)")
+        values = (pack_id(made.attempt_id), pack_id(made.call_id), NOON)
+        old.execute(
+            "INSERT INTO entries VALUES (1, ?, ?, '', '', '', '', ?, 7, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, x'', x'')",
+            values,
+        )
+        grade = (pack_id(made.call_id), NOON)
+        old.execute("INSERT INTO feedback VALUES (3, ?, x'', ?, 0.5, 'user', 1.0, '', 1, 0, 0)", grade)
+    with Ledger.open(tmp_path) as ledger:
+        (graded,) = ledger.feedback.graded()
+        assert (graded.number, graded.feedback.score, graded.feedback.why) == (3, 0.5, "")
+        assert (graded.entry.attempt_id, graded.entry.status, graded.entry.finish) == (made.attempt_id, "ok", "")
+        stored(ledger, entry(finish="length"))
+        assert {one.finish for one in ledger.queries.entries()} == {"", "length"}
+        assert verify(ledger).ok

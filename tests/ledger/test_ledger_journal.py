@@ -9,18 +9,20 @@ import threading
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import get_args
 from zlib import crc32
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger_samples import NOON, entry
 from msgspec import structs
 
-from pointsman.core import LedgerError, Nanos, Usage, Weighed
+from pointsman.core import Finish, LedgerError, Nanos, Usage, Weighed
 from pointsman.ledger import Body, Entry, Ledger
 from pointsman.ledger.journal import Journal, journals_in, read_journal, seed_of
-from pointsman.ledger.records import MAX_PAYLOAD, frame, parse
+from pointsman.ledger.records import HEADER_SIZE, MAX_PAYLOAD, frame, parse
 
 WORDS = st.text(max_size=12)
 COUNT = st.integers(0, 2**40)
@@ -67,6 +69,7 @@ ENTRIES = st.builds(
         max_size=4,
     ).map(tuple),
     tags=st.lists(WORDS, max_size=3, unique=True).map(tuple),
+    finish=st.sampled_from(["", *get_args(Finish)]),
 )
 
 
@@ -261,6 +264,15 @@ def test_a_record_of_a_newer_pointsman_is_left_for_it(tmp_path: Path) -> None:
         assert [found.attempt_id for found in ledger.queries.entries()] == [front.attempt_id]
         assert ledger.problem is not None
     assert path.read_bytes() == content
+
+
+def test_a_record_of_an_older_pointsman_is_read() -> None:
+    """What a server wrote before it was upgraded, and had not stored yet, would be lost."""
+    made = entry(held=Nanos(7))
+    older = frame(made, 5)[HEADER_SIZE:]
+    fields = msgspec.msgpack.decode(older)
+    assert fields.pop() == ""
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields), type=Entry) == made
 
 
 def test_a_vector_past_256_bytes_is_refused() -> None:

@@ -114,6 +114,32 @@ def test_recent_decisions_come_newest_first_with_every_candidate(ledger: Ledger)
     assert (recent[0].candidates, recent[0].probability) == (candidates, 0.8)
 
 
+def test_choices_of_routes_are_found_with_what_they_were_drawn_among(ledger: Ledger) -> None:
+    """What trying out models has cost could not be known, and so not be bounded."""
+    drawn = (
+        Weighed("dear", 0.75, 0.25, quality=0.5, cost=1024.0),
+        Weighed("cheap", 0.5, 0.75, cost=None),
+        Weighed("never", 0.25, 0.0, cost=8.0),
+        Weighed("gone", rejected="is away"),
+    )
+    routed = {"decision_id": "1" * 32, "candidates": drawn, "probability": 0.25, "model": "dear", "cost": Nanos(7)}
+    record(
+        ledger,
+        routed | {"at": NOON - DAY},
+        routed,
+        routed | {"status": "cancelled"},
+        routed | {"status": "failed", "error": "key_rejected"},
+        routed | {"retry": 1, "candidates": ()},
+        routed | {"probability": 1.0, "cost": None},
+        {"model": "named"},
+    )
+    certain, tried = ledger.queries.chosen(NOON - 1)
+    assert (certain.model, certain.cost, certain.candidates) == ("dear", None, ())
+    assert (tried.model, tried.cost) == ("dear", 7)
+    assert tried.candidates == (Weighed("dear", 0.75, 0.25, cost=1024.0), Weighed("cheap", 0.5, 0.75))
+    assert len(ledger.queries.chosen(0)) == 3 and len(ledger.queries.chosen(0, latest=1)) == 1
+
+
 def test_a_kept_body_is_found_by_its_attempt(ledger: Ledger) -> None:
     """Prompts that were asked to be kept could not be read."""
     body = Body("not-a-uuid", NOON, b"\xff prompt", "answer \U0001f600")

@@ -42,6 +42,7 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"call_id": "ab " * 10 + "ab"},
     {"call_id": ""},
     {"seconds": 0.0, "ttft": 0.0, "at": 0.0},
+    {"finish": "length"},
 )
 
 

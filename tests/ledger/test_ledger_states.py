@@ -53,6 +53,20 @@ def test_old_versions_are_let_go(tmp_path: Path) -> None:
     assert kept == list(range(31, KEPT + 31))
 
 
+def test_of_a_damaged_row_nothing_is_believed(tmp_path: Path) -> None:
+    """Learners would wait for ever for the grade 'x', or a whole gateway fail on a state that is a word."""
+    with Ledger.open(tmp_path) as ledger:
+        for version in (1, 2, 3, 4):
+            assert ledger.states.add(state(version))
+        with closing(ledger.store.connect()) as connection:
+            connection.execute("UPDATE states SET through = 'x' WHERE version = 2")
+            connection.execute("UPDATE states SET through = -1 WHERE version = 3")
+            connection.execute("UPDATE states SET state = 'a word' WHERE version = 4")
+        unknown = [StoredState(version, 0.0, 0, b"") for version in (4, 3, 2)]
+        assert ledger.states.kept() == [*unknown, state(1)]
+        assert ledger.states.latest() == unknown[0]
+
+
 def test_exactly_one_of_two_processes_wins_each_version(tmp_path: Path) -> None:
     """Two workers would both believe that theirs is what was learned."""
     started = [

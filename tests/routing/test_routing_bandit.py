@@ -9,17 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from pointsman.routing import Evidence, Grade, RouteState, changed_models, learn, merge
+from pointsman.core import Chat, Message, Text
+from pointsman.routing import Evidence, Grade, RouteState, changed_models, learn, merge, read_prompt
 from pointsman.routing.bandit import (
     LEVEL_SD,
     NOISE,
+    PRIOR_SD,
     SHARED_SD,
     SLOPE_SD,
+    Beliefs,
     believe,
     chances_to_be_best,
     gather,
     unbiased,
 )
+from pointsman.routing.contexts import context_of
+from pointsman.routing.learned import Reader
 
 SIZE = 3
 
@@ -55,6 +60,39 @@ def test_equal_models_have_equal_chances_and_certain_ones_none() -> None:
     """The order of the configuration would decide, or what is known to be worse would be tried all the same."""
     assert chances_to_be_best([0.5, 0.5], [0.1, 0.1]) == pytest.approx([0.5, 0.5])
     assert chances_to_be_best([0.5, 0.4], [0.0, 0.0]) == [1.0, 0.0]
+
+
+def test_what_is_learned_of_one_kind_of_task_leaves_others_in_doubt() -> None:
+    """A model that writes good poems would be sure to calculate well, and nothing else would be tried."""
+    reader = Reader()
+
+    def seen_as(text: str) -> tuple[float, ...]:
+        prompt = read_prompt(Chat((Message("user", (Text(text),)),)))
+        return context_of(prompt, reader.read(prompt.question))
+
+    dice = Random(0)
+    poems = [seen_as(f"Write a poem about {what}.") for what in ("the sea", "autumn", "my cat", "old age", "bread")]
+    sums = [seen_as(f"What is {dice.randrange(9, 99)} times {dice.randrange(9, 99)}?") for _ in range(5)]
+    liked = gather([Grade("poet", dice.choice(poems), float(dice.random() < 0.9), 0.6) for _ in range(300)])
+    disliked = gather([Grade("poet", dice.choice(sums), float(dice.random() < 0.2), 0.6) for _ in range(300)])
+    code, poem, other_sum = (
+        seen_as("Write a Python function."),
+        seen_as("A poem on spring"),
+        seen_as("What is 3 times 7?"),
+    )
+
+    [of_poems] = _beliefs(poet=liked).about(poem, ["poet"])
+    [of_code] = _beliefs(poet=liked).about(code, ["poet"])
+    assert of_poems.value > 0.2 and of_poems.sd < PRIOR_SD * 0.7
+    assert of_code.value < of_poems.value and of_code.sd > PRIOR_SD
+    [of_sums] = _beliefs(poet=liked + disliked).about(other_sum, ["poet"])
+    assert of_sums.value < -0.2
+
+
+def _beliefs(**evidence: Evidence) -> Beliefs:
+    beliefs = believe(evidence)
+    assert beliefs is not None
+    return beliefs
 
 
 def test_evidence_adds_up() -> None:

@@ -457,6 +457,40 @@ def test_what_a_router_expects_to_pay_says_how_long_the_answer_takes() -> None:
     assert decided.candidates[0].expected_cost == 7
 
 
+def test_frugal_pays_where_nothing_cheaper_is_good_enough() -> None:
+    """The cheapest that is good enough would be the cheapest."""
+    free = candidate("free", deployment="free", quality=0.6)
+    good = candidate("good", quality=0.8, input_price=from_usd(2), output_price=from_usd(10))
+    assert decide([free, good], call(HARD)).chosen == "good"
+    assert decide([free, good], call(SIMPLE)).chosen == "free"
+    nearest = decide([free, candidate("worse", quality=0.4)], call(HARD))
+    assert nearest.chosen == "free" and "0.60 of the quality 0.70, which no candidate reaches" in nearest.reason
+    dear = structs.replace(good, input_price=from_usd(20_000), output_price=from_usd(90_000))
+    assert "and good, which reaches it, costs too much more" in decide([free, dear], call(HARD)).reason
+
+
+def test_an_unknown_speed_is_taken_only_where_no_known_one_will_do() -> None:
+    """A limit of time would be kept least by whoever was never measured."""
+    known, unknown = candidate("known"), candidate("unknown", ttft=None, quality=0.9)
+    in_time, too_soon = call(needs=Needs(max_latency=10)), call(needs=Needs(max_latency=0.1))
+    decision = decide([known, unknown], in_time, priority="performance")
+    assert decision.plan == ("known",)
+    assert decision.reasons["unknown"] == "has no known speed, and others are known to keep the limit of 10 s"
+    assert decide([known, unknown], too_soon, priority="performance").plan == ("unknown",)
+
+
+def test_beside_a_router_doubt_counts_for_models_that_it_does_not_know() -> None:
+    """Whoever is known least would pay nothing for it, and win."""
+    known, unknown = candidate("known"), candidate("unknown")
+    forecast = Forecast(quality={"known": Estimate(0.6, 0.02, "learned")}, usual={"known": 0.6}, best_single="known")
+    asked = call()
+    decision = Objective("performance")(
+        asked, read_prompt(asked.chat), [unknown, known], RouteState(), Random(0), forecast=forecast
+    )
+    assert decision.chosen == "known"
+    assert {c.model: "doubt" in c.terms for c in decision.candidates} == {"known": False, "unknown": True}
+
+
 def test_a_candidate_is_a_value() -> None:
     """A decision could change what it was made from."""
     with pytest.raises(AttributeError):

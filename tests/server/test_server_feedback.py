@@ -51,6 +51,17 @@ def call_of(post: Post, **more: Any) -> str:
     return headers["x-pointsman-call"]
 
 
+def test_a_judge_is_told_from_a_user(server: Running, post: Post) -> None:
+    """What a model says of another model's answers would count as much as what people say of them."""
+    call_id = call_of(post)
+    assert post(FEEDBACK, {"call_id": call_id, "score": 1, "source": "judge", "reliability": 0.25})[0] == 200
+    assert post(FEEDBACK, {"call_id": call_id, "score": 0, "source": "user"})[0] == 200
+    assert post(FEEDBACK, {"call_id": call_id, "score": 0.5, "source": None, "reliability": None})[0] == 200
+    with Ledger.open(server.home) as ledger:
+        said = [(one.source, one.score, one.reliability) for one in ledger.feedback.of(call_id)]
+    assert said == [("judge", 1.0, 0.25), ("user", 0.5, 1.0)]
+
+
 def kept(server: Running, call_id: str) -> list[tuple[float, str, str]]:
     """(score, source, key) of each feedback of a call."""
     with Ledger.open(server.home) as ledger:
@@ -125,6 +136,12 @@ def test_who_changes_his_mind_counts_once(server: Running, post: Post) -> None:
         ({"call_id": "a", "thumb": "sideways"}, "thumb"),
         ({"call_id": "a", "rating": 0}, "rating"),
         ({"call_id": "a", "rating": 5.5}, "rating"),
+        ({"call_id": "a", "score": 1, "source": "automatic"}, "source"),
+        ({"call_id": "a", "score": 1, "source": ""}, "source"),
+        ({"call_id": "a", "score": 1, "source": 7}, "source"),
+        ({"call_id": "a", "score": 1, "reliability": 1.01}, "reliability"),
+        ({"call_id": "a", "score": 1, "reliability": -1}, "reliability"),
+        ({"call_id": "a", "score": 1, "reliability": "much"}, "reliability"),
         (b'{"call_id": "a", "score": 1e999}', "score"),
         (b'{"call_id": "a", "score": NaN}', None),
         (b"[]", None),

@@ -14,7 +14,7 @@ from .cards import (
     Strength,
 )
 from .contents import Catalog, Niche, read_catalog, shipped_catalog
-from .matrix import Measured, Row, Sort, parse_size, rows, select
+from .matrix import Marks, Measured, Row, Sort, parse_size, rows, select
 from .prices import Coverage, PriceBook, PricedModel, Quote
 from .providers import THIS_MACHINE, Deployment, DialectName, FreeTier, ModelQuirks, ProviderRow
 from .rates import FREE, LongPrompt, Price, Rates, cost
@@ -30,6 +30,7 @@ __all__ = [
     "Kind",
     "ListPrice",
     "LongPrompt",
+    "Marks",
     "Measured",
     "Modality",
     "ModelCard",

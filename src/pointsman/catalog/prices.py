@@ -46,7 +46,7 @@ class Coverage(Struct, frozen=True):
 
 
 class PriceBook:
-    """Prices by provider and model.
+    """Prices by provider and model. May be asked from any thread.
 
     `providers` maps our providers' names to their rows; a name that is not among them is taken as the library's own.
     `own` holds a user's prices by 'provider/model' or by the model alone; they win. `cache` is the folder in which the
@@ -75,11 +75,14 @@ class PriceBook:
             return own
         minute = int(self._now() if when is None else when) // 60
         key = (provider, model_id, minute)
-        if key not in self._resolved:
-            if len(self._resolved) >= _KEPT:
-                self._resolved.clear()
-            self._resolved[key] = self._listed(provider, model_id, minute)
-        return self._resolved[key]
+        try:
+            return self._resolved[key]
+        except KeyError:
+            price = self._listed(provider, model_id, minute)
+        if len(self._resolved) >= _KEPT:
+            self._resolved.clear()
+        self._resolved[key] = price
+        return price
 
     def quote(
         self, row: ProviderRow, model_id: str, when: float | None = None, deployment: Deployment | None = None
@@ -135,11 +138,14 @@ class PriceBook:
 
     def _find(self, library_id: str, model_id: str) -> LibraryModel | None:
         key = (library_id, model_id)
-        if key not in self._found:
-            if len(self._found) >= _KEPT:
-                self._found.clear()
-            self._found[key] = self._snapshot.find(library_id, model_id) if library_id else None
-        return self._found[key]
+        try:
+            return self._found[key]
+        except KeyError:
+            found = self._snapshot.find(library_id, model_id) if library_id else None
+        if len(self._found) >= _KEPT:
+            self._found.clear()
+        self._found[key] = found
+        return found
 
 
 _KEPT = 2048

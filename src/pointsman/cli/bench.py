@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ..core import InvalidCall
 from .options import json_option
-from .terminal import Column, choices, print_json, show_line, show_table
+from .terminal import Column, choices, count, print_json, show_line, show_table
 
 if TYPE_CHECKING:
     from ..lab.outcomes import Outcomes
@@ -143,7 +143,7 @@ def routing(
 
     changed = _settings(settings)
     wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    there = list(pools(data, wanted))
+    there = list(pools(data, wanted, tell=lambda problem: show_line(problem, style="yellow")))
     for pool in there:
         _tell_of(pool)
     plan = _plan(seed, folds or 0, not without_tasks, encoder, changed)
@@ -222,7 +222,7 @@ def _tell_of(pool: Outcomes) -> None:
     from ..lab.outcomes import told
 
     licence = f"; {pool.licence}" if pool.licence else ""
-    show_line(f"{pool.name}: {len(pool):,} prompts, {len(pool.models)} models{licence}", style="dim")
+    show_line(f"{pool.name}: {len(pool):,} prompts, {count(len(pool.models), 'model')}{licence}", style="dim")
     for sentence in told(pool.found):
         show_line(f"  {sentence}", style="dim")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import click
 from msgspec import Struct
@@ -23,6 +24,8 @@ class FeedbackJson(Struct, frozen=True):
     model: str
     task: str
     score: float
+    source: Literal["user", "judge"]
+    reliability: float
 
 
 @click.command()
@@ -31,6 +34,21 @@ class FeedbackJson(Struct, frozen=True):
 @click.option("--good", is_flag=True, help="As good as it gets: a score of 1.")
 @click.option("--bad", is_flag=True, help="Of no use: a score of 0.")
 @click.option("--score", type=Number(0, 1), metavar="0..1", help="Something between.")
+@click.option(
+    "--source",
+    type=click.Choice(["user", "judge"]),
+    default="user",
+    show_default=True,
+    help="Who says it. A user and a judge may both grade a call.",
+)
+@click.option(
+    "--reliability",
+    type=Number(0, 1),
+    metavar="0..1",
+    default=1.0,
+    show_default=True,
+    help="How much it is to be believed.",
+)
 @json_option
 @config_option
 def feedback(
@@ -39,19 +57,22 @@ def feedback(
     good: bool,
     bad: bool,
     score: float | None,
+    source: Literal["user", "judge"],
+    reliability: float,
     as_json: bool,
     config_file: Path | None,
 ) -> None:
     """Say how good the answer to a call was: what is routed later learns from it.
 
     The beginning of a CALL_ID will do, and so will that of one of its attempts; `pointsman ledger show` lists them. A
-    second grade takes the place of the first.
+    second grade of the same source takes the place of the first.
 
     \b
     Examples:
       pointsman feedback --last --good
       pointsman feedback 019c1e0f6c3a --score 0.8
       pointsman feedback 019c1e0f6c3a --bad --json
+      pointsman feedback 019c1e0f6c3a --score 0.6 --source judge --reliability 0.5
     """
     given = [one for one in (1.0 if good else None, 0.0 if bad else None, score) if one is not None]
     if len(given) != 1:
@@ -61,13 +82,14 @@ def feedback(
     ledger = open_gateway(config_file).ledger
     ledger.flush()
     entry = _answer_to(ledger, _latest(ledger) if call_id is None else _one_call(ledger, call_id))
-    ledger.feedback.add(Feedback(entry.call_id, time.time(), given[0]))
-    told = FeedbackJson(entry.call_id, entry.model, entry.task, given[0])
+    ledger.feedback.add(Feedback(entry.call_id, time.time(), given[0], source=source, reliability=reliability))
+    told = FeedbackJson(entry.call_id, entry.model, entry.task, given[0], source, reliability)
     if as_json:
         print_json(told)
     else:
         task = f" ({told.task})" if told.task else ""
-        show_line(f"Graded with {told.score:g} of 1: {told.model}{task}, call {told.call_id}.", file=sys.stdout)
+        by = " by a judge" if source == "judge" else ""
+        show_line(f"Graded with {told.score:g} of 1{by}: {told.model}{task}, call {told.call_id}.", file=sys.stdout)
 
 
 def _latest(ledger: Ledger) -> str:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ..core import Chat, InvalidCall, Message, Text, from_usd, show_usd
 from ..core.plain import ascii_escaped, plain_text
-from ..ledger import Entry, Ledger, csv_lines, jsonl, parse_since
+from ..ledger import Entry, Feedback, Ledger, csv_lines, jsonl, parse_since
 from ..ledger.export import ExportedCandidate, ExportedRow, exported
 from .ledger_care import backup, restore, verify
 from .opening import open_gateway
@@ -55,6 +55,10 @@ class GradeJson(Struct, frozen=True):
     score: float
     source: str
     at: float
+    reliability: float
+    """0 to 1."""
+    why: str
+    """refused, cut_off, not_json, schema or tool_arguments, where it was noticed by itself; else empty."""
 
 
 class EntriesJson(Struct, frozen=True, omit_defaults=True):
@@ -189,7 +193,9 @@ def _bodies(opened: Ledger, entries: Sequence[Entry]) -> tuple[BodyJson, ...]:
 def _grades(opened: Ledger, entries: Sequence[Entry]) -> tuple[GradeJson, ...]:
     calls = dict.fromkeys(entry.call_id for entry in entries)
     return tuple(
-        GradeJson(call, said.score, said.source, said.at) for call in calls for said in opened.feedback.of(call)
+        GradeJson(call, said.score, said.source, said.at, said.reliability, said.why)
+        for call in calls
+        for said in opened.feedback.of(call)
     )
 
 
@@ -230,7 +236,7 @@ def _show_entry(entry: Entry, opened: Ledger) -> None:
     fields = [name for name in row.__struct_fields__ if name not in ("candidates", "features")]
     values = [(name, getattr(row, name)) for name in fields]
     shown = [(name, _word(value)) for name, value in values if value not in ("", None, ())]
-    shown += [("grade", f"{said.score:g} of 1 ({said.source})") for said in opened.feedback.of(entry.call_id)]
+    shown += [("grade", _grade_cell(said)) for said in opened.feedback.of(entry.call_id)]
     show_table((Column("field"), Column("value", wraps=True)), shown)
     if row.candidates:
         print()
@@ -247,6 +253,13 @@ def _show_entry(entry: Entry, opened: Ledger) -> None:
         wrapper = Wrapper(lambda: width_of(sys.stdout))
         text = plain_text(f"\nprompt:\n{_readable(body.prompt)}\n\nanswer:\n{body.answer}\n")
         print(wrapper.feed(text) + wrapper.end(), end="")
+
+
+def _grade_cell(said: Feedback) -> str:
+    more = [said.why.replace("_", " ")] if said.why else []
+    if said.reliability < 1:
+        more.append(f"reliability {said.reliability:g}")
+    return f"{said.score:g} of 1 ({', '.join((said.source, *more))})"
 
 
 def _candidate_cells(candidate: ExportedCandidate) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def needs_options(command: F) -> F:
                 help="What counts among models that are good enough.",
             ),
             click.option("--budget", type=Usd(), metavar="USD", help="The most that this call may cost."),
-            click.option("--max-latency", type=Number(0, 86_400), metavar="SECONDS", help="The longest it may take."),
+            click.option("--max-latency", type=Number(0.001, 86_400), metavar="SECONDS", help="How long it may take."),
             click.option("--quality", type=Number(0, 1), metavar="0..1", help="The least quality that will do."),
             click.option("--local-only", is_flag=True, help="Nothing leaves this machine."),
             click.option("--max-tokens", type=click.IntRange(1, 10_000_000), help="The longest answer, in tokens."),

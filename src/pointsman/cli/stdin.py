@@ -40,10 +40,11 @@ class Given(Struct, frozen=True):
         return measure(as_chat(self.instruction)).task
 
 
-def read_prompt(stated: str | None) -> Given:
-    """The prompt, and what stands on standard input. Raises InvalidCall for nothing, and for what is not UTF-8."""
+def read_prompt(stated: str | None, *, may_be_empty: bool = False) -> Given:
+    """The prompt, and what stands on standard input. Raises InvalidCall for what is not UTF-8, and for nothing: with
+    `may_be_empty` only where nothing was given at all, not even an empty prompt or an empty file."""
     given = Given(stated or "", _read(always=stated is None))
-    if not given.text:
+    if not given.text and not (may_be_empty and (stated is not None or _is_given())):
         raise InvalidCall('The prompt is empty. Try: pointsman ask "Name three colours."', param="prompt")
     try:
         given.text.encode()
@@ -52,8 +53,13 @@ def read_prompt(stated: str | None) -> Given:
     return given
 
 
+def _is_given() -> bool:
+    """Standard input is something else than a terminal, at which somebody would have to type."""
+    return not (sys.stdin is None or sys.stdin.closed or sys.stdin.isatty())
+
+
 def _read(*, always: bool) -> str:
-    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+    if not _is_given():
         return ""
     if not always and not _comes():
         click.echo(

@@ -21,7 +21,7 @@ from ..ledger import parse_since
 from .failures import FAILED
 from .opening import open_gateway
 from .options import config_option, json_option
-from .terminal import print_json, show_line
+from .terminal import count, print_json, show_line
 
 if TYPE_CHECKING:
     from ..lab.training import InUse
@@ -119,7 +119,7 @@ def _train(
 
     home = gateway.environment.home
     rows = _rows(gateway, source, begin)
-    show_line(f"{len(rows):,} graded prompts, {len(rows.models)} models")
+    show_line(f"{len(rows):,} graded prompts, {count(len(rows.models), 'model')}")
     trained = fit(
         rows,
         source=source,

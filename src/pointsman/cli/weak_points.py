@@ -1,4 +1,5 @@
-"""What `doctor` finds that works today and will not when it is needed: budgets, alerts, limits, what stands alone."""
+"""What `doctor` finds that works today and will not when it is needed: budgets, alerts, limits, what stands alone, and
+who does worse than before."""
 
 from __future__ import annotations
 
@@ -11,9 +12,12 @@ from ..gateway.specs import Config
 from .budgets import is_spent, meet_keys
 from .check import Check
 from .config import without_secrets
+from .model_rows import worsening
 from .terminal import count
 
 _MOST_NAMED = 3
+TOLD_FOR = 30 * 86_400.0
+"""Seconds after which it is no news that a model has become worse."""
 _SERVED_AT_LIMIT: dict[str, frozenset[Deployment]] = {
     "free": frozenset({"free", "local"}),
     "local": frozenset({"local"}),
@@ -26,6 +30,7 @@ def weak_points(gateway: Gateway, models: Sequence[Model], *, can_record: bool) 
     if can_record:
         yield from _shared_state(gateway)
     yield from _budgets(gateway, ready, can_record=can_record)
+    yield from _worse(gateway, ready)
     yield from _pools(gateway)
     yield from _free_tiers(ready)
 
@@ -90,6 +95,16 @@ def _nobody_at_limit(config: Config, ready: Sequence[Model]) -> Iterator[Check]:
         if at_limit != "refuse" and there.isdisjoint(_SERVED_AT_LIMIT[at_limit]):
             found = f"`at_limit: {at_limit}` leaves nobody to answer: no such model is ready"
             yield Check("budgets", "warning", found, "pointsman models pull")
+
+
+def _worse(gateway: Gateway, ready: Sequence[Model]) -> Iterator[Check]:
+    """Models that were lately found to do worse than they did; those of which nobody knows when, too."""
+    beliefs, lately = gateway.beliefs(), gateway.clock.wall() - TOLD_FOR
+    for model in ready:
+        belief = beliefs[model.name]
+        if belief.falls and (belief.fell_at is None or belief.fell_at > lately):
+            advice = "`pointsman models` compares it with the others; routes have taken it into account."
+            yield Check("quality", "warning", f"{model.name} {worsening(belief)}", advice)
 
 
 def _pools(gateway: Gateway) -> Iterator[Check]:

@@ -104,6 +104,7 @@ class Call:
         "trace",
         "tally",
         "_max_tokens",
+        "_states_form",
         "_decode",
         "_chat",
     )
@@ -121,6 +122,7 @@ class Call:
         stream: bool = False,
         wants_usage: bool = True,
         max_tokens: int | None = None,
+        states_form: bool = False,
         needs: Needs = NO_NEEDS,
         timeouts: Timeouts = NO_TIMEOUTS,
         caller: Caller = ANYONE,
@@ -146,6 +148,7 @@ class Call:
         self.trace = trace
         self.tally = tally or Tally()
         self._max_tokens = max_tokens
+        self._states_form = states_form
         self._decode = decode
         self._chat = chat
 
@@ -153,6 +156,11 @@ class Call:
     def max_tokens(self) -> int | None:
         """Tokens of the longest answer, where the caller states them. It needs no look into the body."""
         return self._max_tokens if self._chat is None else self._chat.max_tokens
+
+    @property
+    def states_form(self) -> bool:
+        """Whether it may ask for JSON, or bring tools. It needs no look into the body."""
+        return self._states_form if self._chat is None else bool(self._chat.tools or self._chat.output)
 
     @property
     def chat(self) -> Chat:
@@ -199,6 +207,7 @@ class Call:
             stream=self.stream,
             wants_usage=self.wants_usage,
             max_tokens=self._max_tokens,
+            states_form=self._states_form,
             needs=needs or self.needs,
             timeouts=timeouts or self.timeouts,
             caller=self.caller,

@@ -49,8 +49,8 @@ class Ending(Struct, frozen=True):
     finish: Finish | None
     chars: int
     """Characters of text, reasoning and tool arguments that were passed on."""
-    text: str = ""
-    """The text that was passed on, where the reply was told to keep it."""
+    answer: Answer | None = None
+    """What was passed on, where it came whole, or the reply was told to keep it."""
     begun: bool = True
     """False for an attempt that ended before there was a reply."""
 
@@ -100,6 +100,7 @@ class Reply:
         "_finish",
         "_chars",
         "_kept",
+        "_most_kept",
         "_ending",
         "_reading",
     )
@@ -132,7 +133,8 @@ class Reply:
         self._usage: Usage | None = None
         self._finish: Finish | None = None
         self._chars = 0
-        self._kept: list[str] | None = None
+        self._kept: Gathered | None = None
+        self._most_kept: int | None = None
         self._ending: Ending | None = None
         self._reading = False
         if answer is None:
@@ -166,10 +168,11 @@ class Reply:
         else:
             self._hooks.append(hook)
 
-    def keep_text(self) -> None:
-        """Let the ending bear the text. Told before the first item is taken."""
-        if self._kept is None:
-            self._kept = []
+    def keep(self, most: int | None = None) -> None:
+        """Let the ending bear what is passed on: all of it, or nothing once it has more than `most` characters. Told
+        before the first item is taken."""
+        if self._answer is None:
+            self._kept, self._most_kept = Gathered(), most
 
     async def read(self) -> Answer:
         """The whole answer. Raises the AttemptError of a reply that broke, and RuntimeError where nothing is left to
@@ -269,14 +272,21 @@ class Reply:
             self._end("broken", item.error)
             return
         self._chars += len(item.text) + len(item.reasoning)
-        if self._kept is not None:
-            self._kept.append(item.text)
         for piece in item.tools:
             self._chars += len(piece.arguments)
+        if self._kept is not None:
+            self._keep(item)
         if item.usage is not None:
             self._usage = item.usage
         if item.finish is not None:
             self._finish = item.finish
+
+    def _keep(self, delta: Delta) -> None:
+        assert self._kept is not None, "it was told to keep"
+        if self._most_kept is not None and self._chars > self._most_kept:
+            self._kept = None
+        else:
+            self._kept.add(delta)
 
     async def aclose(self) -> None:
         """Stop here: closes the upstream. A reply whose finish was not seen is recorded as cancelled."""
@@ -299,10 +309,8 @@ class Reply:
             return
         steady = self._clock.steady
         seconds = steady() - self._started
-        text = "".join(self._kept) if self._kept else ""
-        if self._answer is not None:
-            text = self._answer.text
-        self._ending = Ending(status, seconds, self._ttft, self._usage, error, self._finish, self._chars, text)
+        answer = self._answer if self._kept is None else self._kept.answer()
+        self._ending = Ending(status, seconds, self._ttft, self._usage, error, self._finish, self._chars, answer)
         if self._hooks:
             hooks, self._hooks = self._hooks, []
             _tell(iter(hooks), self._ending)

@@ -66,7 +66,9 @@ def peek(body: bytes) -> Peek:
     limit = read_field(COUNT, fields, "max_tokens") if "max_tokens" in fields else None
     metadata = read_field(_metadata, fields, "metadata") if "metadata" in fields else None
     check_model(model)
-    return Peek(model, stream, True, limit, (metadata.user_id if metadata is not None else None) or "")
+    user = metadata.user_id if metadata is not None else None
+    states_form = "tools" in fields or "output_config" in fields or "output_format" in fields
+    return Peek(model, stream, True, limit, user or "", states_form)
 
 
 def pass_call(body: bytes, target: Target, stream: bool) -> bytes:

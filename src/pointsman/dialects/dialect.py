@@ -55,6 +55,8 @@ class Peek(Struct, frozen=True):
     """False where the caller streams in a dialect that gives usage only when asked, and did not ask."""
     max_tokens: int | None = None
     user: str = ""
+    states_form: bool = False
+    """It may ask for JSON, or bring tools."""
 
 
 class Door(Struct, frozen=True):

@@ -74,7 +74,8 @@ def peek(body: bytes) -> Peek:
     user = read_field(_user, fields, "user") if "user" in fields else None
     check_model(model)
     wants_usage = not stream or (options is not None and options.include_usage is True)
-    return Peek(model, stream, wants_usage, limit, user or "")
+    states_form = "tools" in fields or "response_format" in fields
+    return Peek(model, stream, wants_usage, limit, user or "", states_form)
 
 
 @lru_cache(1024)

@@ -1,5 +1,6 @@
 """Where everything is put together: configuration in, one Ask out."""
 
+from .beliefs import Belief
 from .blocking import BlockingGateway
 from .connections import open_transport
 from .directory import Listed
@@ -11,6 +12,7 @@ from .specs import Config
 
 __all__ = [
     "ANSWER_TOKENS",
+    "Belief",
     "BlockingGateway",
     "Config",
     "Environment",

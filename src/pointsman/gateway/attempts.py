@@ -26,7 +26,8 @@ from ..core import (
 )
 from ..ledger import Body, Entry, Ledger
 from ..ledger.budgets import Hold
-from ..routing import estimate_tokens
+from ..routing import Prompt, estimate_tokens
+from .outcomes import MOST_KEPT, Outcomes
 from .readings import Reading, Readings
 from .roster import Model
 from .spending import Spending
@@ -46,8 +47,11 @@ class Attempts:
         new_id: Callable[[], str],
         reference: Callable[[], Price | None],
         keep_features: bool,
+        outcomes: Outcomes,
+        vector: Callable[[Prompt], bytes],
     ) -> None:
-        """`reference` gives the list price that stands for what a local model has none of."""
+        """`reference` gives the list price that stands for what a local model has none of; `vector` what a learner
+        reads in a prompt."""
         self._ledger = ledger
         self._spending = spending
         self._wall = clock.wall
@@ -55,7 +59,8 @@ class Attempts:
         self._new_id = new_id
         self._reference = reference
         self._keep_features = keep_features
-        self._readings = Readings(clock.steady)
+        self._outcomes = outcomes
+        self._readings = Readings(clock.steady, vector)
         self._untold: list[Entry] = []
         self.observers: list[Callable[[Entry], None]] = []
         """Called with every entry once it is recorded."""
@@ -103,7 +108,9 @@ class Attempts:
                     hold.release()  # nothing went out
                 raise
             if ledger.keep_bodies:
-                reply.keep_text()
+                reply.keep()
+            elif call.states_form:
+                reply.keep(MOST_KEPT)
             if reply.ending is not None:
                 self._record(begun, reply.served, reply.ending)
             else:
@@ -127,10 +134,11 @@ class Attempts:
             list_cost = paid if listed is price else cost(usage, listed)
             tokens = usage.all_tokens()
         call.tally.add(paid, tokens)
-        new_id, error, caller = self._new_id, ending.error, call.caller
+        new_id, error, finish, caller = self._new_id, ending.error, ending.finish, call.caller
         attempt_id = new_id()
         if self._ledger.keep_bodies:
-            self._ledger.record_body(Body(attempt_id, begun.at, call.body or _written(call.chat), ending.text))
+            said = "" if ending.answer is None else ending.answer.text
+            self._ledger.record_body(Body(attempt_id, begun.at, call.body or _written(call.chat), said))
         entry = Entry(
             attempt_id=attempt_id,
             call_id=call.id,
@@ -170,10 +178,13 @@ class Attempts:
             deployment=model.deployment,
             holds=() if hold is None else hold.purses,
             held=None if hold is None else hold.amount,
+            finish=finish or "",
         )
         self._ledger.record(entry)
         if hold is not None:
             hold.settle(paid)  # only now: until it is recorded, the money must stay where it is
+        if error is not None or (finish != "stop" and finish != "tools") or call.states_form:
+            self._outcomes.notice(call, entry, ending)
         for observer in self.observers:
             observer(entry)
         self._untold.append(entry)

@@ -121,8 +121,13 @@ class Configuration(Struct, frozen=True):
     def _candidates(self, where: tuple[str | int, ...], names: Iterable[str], roster: Roster) -> None:
         """A pattern may fit nothing yet; a name that leads nowhere would be passed over without a word."""
         for index, name in enumerate(names):
-            if roster.find(name) is None and not any(sign in name for sign in "*?["):
-                self._fail((*where, index), "model", name, self.config.models)
+            if roster.find(name) is not None or any(sign in name for sign in "*?["):
+                continue
+            kind = "pool" if name in self.config.pools else "mode" if name in (*self.config.modes, *READY_MODES) else ""
+            if kind:
+                message = f"{name!r} is a {kind}: here stand models, by name or by a pattern such as 'gpt-*'."
+                raise self.lines.error((*where, index), message)
+            self._fail((*where, index), "model", name, self.config.models)
 
     def _budget(self, where: tuple[str | int, ...], budget: BudgetSpec) -> None:
         if budget.scope == "server" and budget.who:
@@ -139,8 +144,8 @@ class Configuration(Struct, frozen=True):
             self._fail(where, "task", task, TASKS)
 
     def _fail(self, where: tuple[str | int, ...], kind: str, name: str, known: Iterable[str]) -> None:
-        near = difflib.get_close_matches(name, list(known), 1)
-        hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(list(known)[:20])}."
+        near, names = difflib.get_close_matches(name, list(known), 1), ", ".join(list(known)[:20])
+        hint = f" Did you mean {near[0]!r}?" if near else f" Known: {names}." if names else ""
         raise self.lines.error(where, f"There is no {kind} {name!r}.{hint}")
 
 

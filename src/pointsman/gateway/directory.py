@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -11,20 +11,37 @@ from random import Random
 
 from msgspec import Struct, structs
 
-from ..core import NO_NEEDS, Ask, Call, Clock, Needs, NoCandidate, Priority, Reply, UnknownModel, from_usd
+from ..core import (
+    NO_NEEDS,
+    Ask,
+    Call,
+    Clock,
+    InvalidCall,
+    Needs,
+    NoCandidate,
+    Priority,
+    Reply,
+    UnknownModel,
+    from_usd,
+)
 from ..endpoints.load import Load
 from ..endpoints.pool import Member, Pool, measured
 from ..routing import (
     PRIORITIES,
     Candidate,
     Chain,
+    Complexity,
     Decision,
     Exploration,
     Objective,
+    Prompt,
     RouteState,
     Weights,
     preset_bounds,
     preset_chains,
+    qualities,
+    reason_against,
+    route,
 )
 from ..strategies import Choice, Retries, single
 from .conversations import Conversations
@@ -61,6 +78,7 @@ class Directory:
         connect: Callable[[Model], Ask],
         *,
         retries: Retries,
+        ready: Callable[[], Awaitable[None]],
         state: Callable[[], RouteState],
         forecasts: Forecasts,
         conversations: Conversations,
@@ -73,6 +91,7 @@ class Directory:
         self._gates = gates
         self._connect = connect
         self._retries = retries
+        self._ready = ready
         self._state = state
         self._forecasts = forecasts
         self._conversations = conversations
@@ -104,6 +123,35 @@ class Directory:
     def decide(self, call: Call) -> Decision:
         """What would be chosen for a call, those that cannot serve listed with their reasons. Calls nothing."""
         return self._route(call.model).decide(call, self._gates.open_among(self._behind(call.model)))
+
+    def along_chain(self, task: str, complexity: Complexity, needs: Needs) -> str:
+        """The first model of a task's chain that may serve a usual call now. Raises InvalidCall where no chain is named
+        for the task, and NoCandidate."""
+        chain = self._chains.get(task)
+        if chain is None:
+            raise InvalidCall(f"No chain is named for {task!r}. There are {', '.join(self._chains)}.", param="task")
+        order = route(chain, complexity, needs.max_cost)
+        found = [model.candidate for name in order if (model := self._roster.find(name)) is not None]
+        candidates = {one.name: one for one in self._gates.open_among(found)}
+        reasons: dict[str, str] = {}
+        for name in order:
+            one = candidates.get(name)
+            reasons[name] = "is no model that is known here" if one is None else reason_against(one, needs)
+            if not reasons[name]:
+                return name
+        raise NoCandidate(f"No model of the chain of {task!r} may serve:", reasons)
+
+    def expected(self, name: str, prompt: Prompt | None) -> float | None:
+        """The quality, 0 to 1, that is expected of a model on a prompt that was read earlier (None: on any), without
+        what grades have taught. None for a model that is not known (any more). May be asked from any thread."""
+        model = self._roster.find(name)
+        if model is None:
+            return None
+        forecast = self._forecasts.recall(prompt)
+        known = (self._roster.find(other) for other in forecast.usual if other != name)
+        candidates = [model.candidate, *(other.candidate for other in known if other is not None)]
+        prior, _ = qualities(candidates, prompt.task if prompt else "", forecast, RouteState())[0]
+        return prior.value
 
     def listed(self) -> list[Listed]:
         """Every name that can serve now: modes first, then pools, then models."""
@@ -212,7 +260,9 @@ class Directory:
             lambda: self._gates.open_among(self._serving(name)),
             self._choice_of,
             self._retries,
+            everyone=lambda: self._behind(name),
             fallback=lambda: self._takeovers(named=not is_mode, is_auto=name == "auto"),
+            ready=self._ready,
             state=self._state,
             forecasts=self._forecasts,
             conversations=self._conversations,

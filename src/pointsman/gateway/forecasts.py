@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ..core import Clock
 from ..routing import NO_FORECAST, Forecast, Prompt
@@ -17,6 +20,15 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 5.0
 """Seconds between two looks whether another router was put in place."""
+
+
+class InUse(Struct, frozen=True):
+    """Which fitted router is in use."""
+
+    digest: str = ""
+    """Of its file; '' where there is none."""
+    since: float = 0.0
+    """Unix seconds."""
 
 
 class Forecasts:
@@ -32,6 +44,9 @@ class Forecasts:
         self._making = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._look_at = 0.0
+        self._in_use = InUse()
+        self._looked_at: tuple[int, int] | None = None
+        """The stamp of what is in use."""
 
     async def ready(self) -> None:
         """Returns once forecasts take no time worth a thread."""
@@ -39,12 +54,35 @@ class Forecasts:
             await asyncio.to_thread(self._make)
 
     def __call__(self, prompt: Prompt) -> Forecast:
-        if not self._enabled:
-            return NO_FORECAST
+        return self._present()(prompt) if self._enabled else NO_FORECAST
+
+    def recall(self, prompt: Prompt | None) -> Forecast:
+        """Of a prompt that was read earlier, and whose text is gone. None: of any."""
+        return self._present().recall(prompt) if self._enabled else NO_FORECAST
+
+    def vector(self, prompt: Prompt) -> bytes:
+        """What is recorded of a prompt for which nothing was forecast, once anything was: a process that neither routes
+        nor learns reads no vectors, and loads nothing for it."""
+        return b"" if self._forecaster is None else self._forecaster.vector(prompt)
+
+    def in_use(self) -> InUse:
+        """Looked up anew. May be asked from any thread."""
+        path = learned_path(self._home)
+        stamp = _stamp(path)
+        if stamp != self._looked_at:
+            try:
+                digest = "" if stamp is None else blake2b(path.read_bytes(), digest_size=8).hexdigest()
+            except OSError:
+                return self._in_use  # it is being replaced
+            self._in_use = InUse(digest, 0.0 if stamp is None else stamp[0] / 1e9)
+            self._looked_at = stamp
+        return self._in_use
+
+    def _present(self) -> RouterForecaster:
         if self._is_stale():
             self._make()
         assert self._forecaster is not None, "it was just made"
-        return self._forecaster(prompt)
+        return self._forecaster
 
     def _is_stale(self) -> bool:
         if not self._enabled:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -30,6 +31,7 @@ from ..core import (
     Chat,
     Clock,
     InvalidCall,
+    LedgerError,
     Message,
     Nanos,
     Needs,
@@ -45,10 +47,11 @@ from ..endpoints.local import MODELS as LOCAL_MODELS
 from ..endpoints.local import installed
 from ..ledger import REAL_CLOCK, Entry, Key, Ledger, SharedState
 from ..ledger.budgets import Budgets
-from ..routing import Decision, RouteState
+from ..routing import NO_FORECAST, Complexity, Decision, RouteState
 from ..strategies import Retries
 from .alerting import Alerting
 from .attempts import Attempts
+from .beliefs import Belief, beliefs
 from .config import read_config
 from .connections import Connections
 from .conversations import Conversations
@@ -58,6 +61,7 @@ from .environment import Environment, read_environment
 from .forecasts import Forecasts
 from .gates import Gates, tokens_of
 from .learning import Learning
+from .outcomes import Outcomes
 from .roster import Model, Roster
 from .specs import Config
 from .spending import Spending
@@ -101,6 +105,10 @@ class Gateway:
         self._alerting = Alerting(self.config.alerts.webhook or "", self._connections.transport)
         self.budgets = Budgets(self.ledger, (), clock=clock, tell=self._alerting.tell)
         self._spending = Spending(self.budgets, self.config.budgets)
+        self._outcomes = Outcomes(self.ledger, clock.steady)
+        self._forecasts = Forecasts(
+            self.environment.home, clock, enabled=self.config.learning.enabled, warn=self._alerting.warn
+        )
         self._attempts = Attempts(
             self.ledger,
             self._spending,
@@ -108,8 +116,18 @@ class Gateway:
             new_id=new_id,
             reference=lambda: self.reference_price,
             keep_features=self.config.ledger.features,
+            outcomes=self._outcomes,
+            vector=self._forecasts.vector,
         )
-        self.learning = Learning(self.ledger, clock)
+        self.learning = Learning(
+            self.ledger,
+            clock,
+            expects=lambda name, prompt: self._directory.expected(name, prompt),
+            router=self._forecasts.in_use,
+            warn=self._alerting.warn,
+            outcomes=self._outcomes,
+            enabled=self.config.learning.enabled,
+        )
         self._attempts.counters.append(self.learning.add)
         self.state = SharedState(self.environment.home / "state.sqlite", clock)
         self.gates = Gates(self.roster, self.state, clock)
@@ -127,10 +145,9 @@ class Gateway:
                 most_attempts=self.config.retries.attempts,
                 most_rounds=self.config.retries.rounds,
             ),
+            ready=self._ready,
             state=self._learnt,
-            forecasts=Forecasts(
-                self.environment.home, clock, enabled=self.config.learning.enabled, warn=self._alerting.warn
-            ),
+            forecasts=self._forecasts,
             conversations=Conversations(self.state, clock),
             clock=clock,
             rng=rng,
@@ -146,6 +163,7 @@ class Gateway:
 
     async def close(self) -> None:
         await self._tending.stop()
+        await self._record_outcomes()
         self.budgets.close()
         await self._alerting.close()
         await self._connections.close()
@@ -258,6 +276,22 @@ class Gateway:
         """What would be chosen for a call, among all models that its name stands for. Calls nothing."""
         return self._directory.decide(call)
 
+    def route(
+        self, task_type: str, complexity: Complexity, budget: str | None = None, *, local_only: bool = False
+    ) -> str:
+        """The model for a task whose type is known: the first one along its chain that may serve now. Simple tasks go
+        to this machine, then to free tiers, then to what is paid; others the other way round. `budget`: US dollars a
+        call; with "0" nothing is paid. Raises InvalidCall where no chain is named for the task, and NoCandidate."""
+        needs = Needs(max_cost=None if budget is None else _dollars(budget), local_only=local_only)
+        return self._directory.along_chain(task_type, complexity, needs)
+
+    def beliefs(self, task: str = "") -> dict[str, Belief]:
+        """What is believed of every model over all prompts, or all of one task. Reads the ledger the first time."""
+        state, is_fitted = self._learnt(), self._forecasts.in_use().digest
+        forecast = self._forecasts.recall(None) if is_fitted else NO_FORECAST
+        candidates = [model.candidate for model in self.roster.everyone()]
+        return beliefs(candidates, task, forecast, state, self.learning.fell_at)
+
     def observe(self, observer: Callable[[Entry], None]) -> None:
         """Call `observer` with every entry, as it is recorded."""
         self._attempts.observers.append(observer)
@@ -289,15 +323,20 @@ class Gateway:
         recorded = self._attempts.recorded(self._connections.endpoint(model), model)
         return guarded(recorded, self.gates.of(model), tokens_of)
 
+    async def _record_outcomes(self) -> None:
+        """Those that nobody has studied yet: most programs end before."""
+        if not self._outcomes.is_idle:
+            with suppress(LedgerError):  # what cannot be recorded now is lost: it says less than what a person says
+                await asyncio.to_thread(self._outcomes.record)
+
     async def _study(self) -> None:
-        """Whatever goes wrong in it is told and left: entries must be stored, and endpoints probed, all the same."""
-        try:
-            changed = await asyncio.to_thread(self.learning.study)
-        except Exception as error:
-            self._alerting.warn(f"Grades could not be studied: {type(error).__name__}: {error}")
-            return
-        for model in changed:
+        for model in await asyncio.to_thread(self.learning.study):
             self._alerting.tell_change(model)
+
+    async def _ready(self) -> None:
+        """What must be read from files before a call is routed is read in a thread."""
+        await self._forecasts.ready()
+        await self.learning.ready()
 
     def _learnt(self) -> RouteState:
         self._attempts.tell()

@@ -6,69 +6,103 @@ the newest one, and whichever comes first adds the next. So all of them believe 
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
-from ..core import FAULTS_OF_UPSTREAMS, Clock, LedgerError, Nanos
-from ..ledger import Entry, Feedback, Graded, Ledger, StoredState, automatic
-from ..routing import (
-    Drift,
-    Evidence,
-    Grade,
-    Outcome,
-    Prompt,
-    RouteState,
-    Seen,
-    changed_models,
-    learn,
-    sound,
-    with_beliefs,
+from ..core import Clock, LedgerError
+from ..ledger import Entry, Ledger, StoredState
+from ..routing import RouteState, changed_models, learn, sound, with_beliefs
+from .forecasts import InUse
+from .lessons import (
+    Expects,
+    Lessons,
+    decode_lessons,
+    encode_lessons,
+    forgotten,
+    grade_of,
+    outcomes_of,
+    seen_by,
+    spent_and_explored,
 )
+from .outcomes import Outcomes
 
 MOST_OUTCOMES = 256
 RELOAD_EVERY = 600.0
-"""Seconds after which it is read anew how fast and how sound models are: of the latest calls of all processes, so that
-an outage of this morning is forgotten, though nobody has asked the model since."""
+"""Seconds after which it is read anew how fast and how sound models are, and what exploring has cost: from the latest
+calls of all processes, so that an outage of this morning is forgotten, though nobody has asked the model since."""
+RELOAD_AFTER_FAILURES = 10.0
+"""The same, from when an answer was found to have failed by what it was."""
+SPENT_IN = 30 * 86_400.0
+"""Seconds. What was spent longer ago pays for no exploring."""
 MOST_GRADES = 500
 """That are learned at once: some milliseconds."""
+MOST_PORTIONS = 4
+"""Of so many grades in one turn: what goes on beside it must not wait for seconds."""
+REST = 30.0
+"""Seconds until the next turn after one that failed."""
 
 
 class Learning:
-    """The RouteState of a gateway."""
+    """The RouteState of a gateway. Studying never raises: what is wrong with the ledger, or with what lies in it, is
+    told to `warn` when it begins and when it is over, and is no reason not to serve."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        expects: Expects,
+        router: Callable[[], InUse],
+        warn: Callable[[str], None],
+        outcomes: Outcomes,
+        enabled: bool,
+    ) -> None:
+        """`expects`, `router` and `warn` may be asked from any thread. With `enabled` false grades are left to other
+        processes. `outcomes` are recorded at each turn, before grades are learned."""
         self._ledger = ledger
         self._clock = clock
+        self._expects = expects
+        self._router_in_use = router
+        self._warn = warn
+        self._enabled = enabled
         self._entries: list[Entry] = []
-        self._outcomes: list[Feedback] = []
+        self._outcomes = outcomes
         self._attempted: RouteState | None = None
         """What attempts have taught; belongs to whoever asks for the state."""
         self._reloaded: RouteState | None = None
         """The same, read anew by whoever studies."""
-        self._reload_at = clock.steady() + RELOAD_EVERY
+        self._reload_at = clock.steady()
         self._graded = RouteState()
-        """What grades have taught; belongs to whoever studies."""
+        """What grades have taught; belongs to whoever studies, as all below."""
         self._has_studied = False
         self._through = 0
+        self._router = InUse()
+        """What the grades of `_graded` were compared with."""
+        self._fell_at: dict[str, float] = {}
         self._changed: list[str] = []
+        self._fault = ""
+        self._rest_until = clock.steady()
+        self._was_told = False
         self._studying = threading.Lock()
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """What they tell of quality by themselves is recorded when grades are studied next. The rest is kept until
-        somebody asks for the state: most calls name their model, and nobody does."""
+        """They are kept until somebody asks for the state: most calls name their model, and nobody does."""
         self._entries += entries
-        self._outcomes += [told for entry in entries if entry.error and (told := automatic(entry)) is not None]
         if len(self._entries) >= MOST_OUTCOMES:
             self._learn_now()
+
+    async def ready(self) -> None:
+        """Returns once the state can be had without a look into the ledger."""
+        if not self._has_studied:
+            await asyncio.to_thread(self._begin)
 
     @property
     def state(self) -> RouteState:
         if not self._has_studied:
-            self.study()
+            self._begin()
         attempted, graded = self._learn_now(), self._graded
         return structs.replace(
             attempted,
@@ -78,40 +112,103 @@ class Learning:
             beliefs=graded.beliefs,
         )
 
+    @property
+    def fell_at(self) -> Mapping[str, float]:
+        """By model: when it was last found to do worse than it did, in unix seconds, as of the latest look."""
+        return self._fell_at
+
     def study(self) -> list[str]:
-        """Loads what others have learned, and learns what was graded since; gives the models that were found to do
-        worse than they did. It reads the ledger, so an event loop gives it to a thread. A ledger that cannot be read
-        or written now is no reason not to serve."""
-        with self._studying, suppress(LedgerError):
-            self._has_studied = True
-            if self._clock.steady() >= self._reload_at:
-                self._reload_at = self._clock.steady() + RELOAD_EVERY
-                self._reloaded = _remembered(self._ledger)
-            self._record_outcomes()
-            self._load()
-            while self._learn_grades():
-                pass
-        changed, self._changed = self._changed, []
+        """Loads what others have learned, and learns what was graded since, as far as that fits into one turn; gives
+        the models that were found to do worse than they did. It reads the ledger, so an event loop gives it to a
+        thread."""
+        with self._studying:
+            if self._clock.steady() >= self._rest_until:
+                self._take_turn(MOST_PORTIONS)
+            changed, self._changed = self._changed, []
         return changed
 
-    def _record_outcomes(self) -> None:
-        outcomes, self._outcomes = self._outcomes, []
-        for told in outcomes:
-            self._ledger.feedback.add(told)
+    def _begin(self) -> None:
+        """A first look. Most programs do not live to see another turn, so some grades are learned here too."""
+        with self._studying:
+            if not self._has_studied:
+                self._take_turn(1)
+
+    def _take_turn(self, portions: int) -> None:
+        try:
+            self._study(portions)
+        except Exception as error:  # whatever lies in a ledger, calls are served, by what was learned before
+            self._rest_until = self._clock.steady() + REST
+            self._tell(type(error).__name__, error)
+        else:
+            self._tell("")
+        finally:
+            self._has_studied = True
+
+    def _study(self, portions: int) -> None:
+        """First what is only read: it is known, too, where the ledger cannot be written."""
+        if self._clock.steady() >= self._reload_at:
+            self._reload_at = self._clock.steady() + RELOAD_EVERY
+            self._reloaded = self._remembered()
+        if self._enabled:
+            self._load()
+        if self._outcomes.record():
+            self._reload_at = min(self._reload_at, self._clock.steady() + RELOAD_AFTER_FAILURES)
+        while self._enabled and portions and self._learn_grades():
+            portions -= 1
+
+    def _tell(self, fault: str, error: Exception | None = None) -> None:
+        if fault == self._fault:
+            return
+        self._fault = fault
+        if error is None:
+            self._warn("Grades are studied again.")
+        else:
+            why = error.message if isinstance(error, LedgerError) else f"{fault}: {error}"
+            self._warn(f"Grades cannot be studied, so nothing is learned from them for now. {why}")
 
     def _load(self) -> bool:
         """Whether there was anything new."""
-        stored = self._ledger.states.latest()
-        if stored is None or stored.version == self._graded.version:
+        stored, before = self._ledger.states.latest(), self._router
+        self._router = self._router_in_use()
+        if stored is None:
+            self._graded, self._through, self._fell_at = (
+                RouteState(),
+                0,
+                {},
+            )  # it may be that of another ledger, which was moved away
             return False
-        try:
-            lessons = _decode(stored.state)
-        except msgspec.DecodeError:
-            return False  # of a version of pointsman to come
+        if stored.version == self._graded.version and before.digest == self._router.digest:
+            return False
+        lessons, through = self._readable(stored)
+        if lessons.router != self._router.digest:
+            lessons = forgotten(lessons)
         learned = RouteState(version=stored.version, evidence=lessons.evidence, drift=lessons.drift)
-        self._graded = with_beliefs(sound(learned))
-        self._through = stored.through
+        self._graded, self._through, self._fell_at = with_beliefs(sound(learned)), through, lessons.fell_at
         return True
+
+    def _readable(self, stored: StoredState) -> tuple[Lessons, int]:
+        """What was learned, and up to which grade.
+
+        A newest version that cannot be read was damaged, or a newer pointsman wrote it. Learning goes on from the
+        newest one that can be, and is stored after the other: nothing is lost by that, since what is believed follows
+        from the grades, and these are in the ledger. A newer pointsman that runs beside this one reads what this one
+        stores. If this one waited instead, whoever steps back to an older version for good would never learn again.
+        """
+        lessons = decode_lessons(stored.state)
+        if lessons is not None:
+            return lessons, stored.through
+        if not self._was_told:
+            self._was_told = True
+            self._warn(
+                f"What was learned from grades (version {stored.version} of the states in {self._ledger.store.path}) "
+                "cannot be read: a newer pointsman wrote it, or it was damaged. It is learned anew, from the grades "
+                "since the last version that can be read. If a newer pointsman uses this home, upgrade this one."
+            )
+        for earlier in self._ledger.states.kept():
+            lessons = decode_lessons(earlier.state)
+            if lessons is not None:
+                return lessons, earlier.through
+        return Lessons({}, {}), 0
 
     def _learn_grades(self) -> bool:
         """Whether there may be more."""
@@ -120,106 +217,33 @@ class Learning:
             return False
         before, through = self._graded, graded[-1].number
         new = [one for one in graded if one.first > self._through]  # who changes his mind counts once
-        after = learn(before, [grade for one in new if (grade := _grade(one)) is not None])
-        lessons = _encode(_Lessons(dict(after.evidence), dict(after.drift)))
-        if not self._ledger.states.add(StoredState(after.version, self._clock.wall(), through, lessons)):
+        known = (grade_of(one, self._expects, self._router.since) for one in new)
+        after = learn(before, [grade for grade in known if grade is not None])
+        changed, now = changed_models(before, after), self._clock.wall()
+        fell_at = {**self._fell_at, **dict.fromkeys(changed, now)}
+        lessons = encode_lessons(Lessons(dict(after.evidence), dict(after.drift), self._router.digest, fell_at))
+        if not self._ledger.states.add(StoredState(after.version, now, through, lessons)):
             return self._load()  # another process was quicker: begin again from what it learned
-        self._graded, self._through = after, through
-        self._changed += changed_models(before, after)
+        self._graded, self._through, self._fell_at = after, through, fell_at
+        self._changed += changed
         return len(graded) == MOST_GRADES
 
     def _learn_now(self) -> RouteState:
+        """Before the first look the latest entries are kept: how fast models are is not known without the others."""
+        if not self._has_studied:
+            del self._entries[:-MOST_OUTCOMES]
+            return RouteState()
+        attempted = self._attempted or RouteState()
+        if self._reloaded is not None:
+            reloaded, self._reloaded = self._reloaded, None
+            is_first = self._attempted is None
+            attempted = reloaded if is_first else structs.replace(reloaded, version=attempted.version + 1)
         entries, self._entries = self._entries, []
-        if self._attempted is None:
-            self._attempted = _remembered(self._ledger)
-        if outcomes := _outcomes(entries):
-            self._attempted = learn(self._attempted, outcomes)
-        if self._reloaded is not None:  # the entries are in what was read, or soon will be
-            seen, self._reloaded = self._reloaded.seen, None
-            self._attempted = structs.replace(self._attempted, version=self._attempted.version + 1, seen=seen)
+        outcomes = outcomes_of(entries)
+        self._attempted = learn(attempted, outcomes) if outcomes else attempted
         return self._attempted
 
-
-class _Lessons(Struct, frozen=True, array_like=True):
-    """What is stored of a state: what follows from grades alone."""
-
-    evidence: dict[str, Evidence]
-    drift: dict[str, Drift]
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Lessons).decode
-
-
-def _grade(graded: Graded) -> Grade | None:
-    """None where the call was not routed, or its prompt not recorded: then nothing is known to learn it by."""
-    from ..routing.learned.reading import context, unpack  # late: it brings numpy, and most processes see no grade
-
-    entry, feedback = graded.entry, graded.feedback
-    weighed = next((one for one in entry.candidates if one.model == entry.model), None)
-    if weighed is None or weighed.prior is None or not 0 <= weighed.prior <= 1 or not entry.features:
-        return None
-    try:
-        vector = Prompt.decode(entry.features).vector
-        if not vector:
-            return None
-        seen_as = context(unpack(vector))
-    except (LedgerError, ValueError):
-        return None  # features of another version
-    return Grade(
-        model=entry.model,
-        context=tuple(map(float, seen_as)),
-        score=feedback.score,
-        prior=weighed.prior,
-        reliability=feedback.reliability,
-    )
-
-
-def _outcomes(entries: Sequence[Entry]) -> list[Outcome]:
-    """Without what says nothing of its model: its caller left, or was at fault, or the key was."""
-    return [
-        Outcome(
-            entry.model,
-            entry.status == "ok",
-            entry.seconds,
-            entry.ttft,
-            0 if (usage := entry.usage) is None else usage.output + usage.reasoning,
-            spent=(entry.cost or Nanos(0)) if entry.candidates else Nanos(0),
-            explored=_explored(entry),
-        )
-        for entry in entries
-        if entry.status != "cancelled" and (not entry.error or entry.error in FAULTS_OF_UPSTREAMS)
-    ]
-
-
-def _explored(entry: Entry) -> Nanos:
-    """What the choice cost more than that of the best score was expected to cost."""
-    serving = [one for one in entry.candidates if one.score is not None]
-    if not serving:
-        return Nanos(0)
-    best = max(serving, key=lambda one: one.score or 0.0)
-    chosen = next((one for one in serving if one.model == entry.model), best)
-    if chosen is best or not chosen.probability or chosen.cost is None or best.cost is None:
-        return Nanos(0)
-    return Nanos(max(0, round(chosen.cost - best.cost)))
-
-
-def _remembered(ledger: Ledger) -> RouteState:
-    """What earlier processes saw. A ledger that cannot be read now is no reason not to serve."""
-    try:
-        speeds = ledger.queries.speeds()
-    except LedgerError:
-        return RouteState()
-    return RouteState(
-        seen={
-            speed.model: Seen(
-                calls=speed.attempts,
-                failed=speed.failed,
-                ttft=speed.ttft,
-                seconds=speed.seconds,
-                timed=speed.ok,
-                output_tokens=speed.output_tokens,
-            )
-            for speed in speeds
-        }
-    )
+    def _remembered(self) -> RouteState:
+        """What calls of all processes have taught."""
+        spent, explored = spent_and_explored(self._ledger.queries.chosen(self._clock.wall() - SPENT_IN))
+        return RouteState(seen=seen_by(self._ledger.queries.speeds()), spent=spent, explored=explored)

@@ -10,20 +10,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from msgspec import structs
+
 from ..core import Call, InvalidCall, Trace
-from ..routing import read_prompt
+from ..routing import Prompt, read_prompt
+
+Vector = Callable[[Prompt], bytes]
 
 MOST_A_SECOND = 25
 """Less than 1 % of a core."""
+MOST_VECTORS_A_SECOND = 5
+"""Of these, how many are read for learners, too: it takes as long again, or longer for a long prompt."""
 LATER = 0.003
 """Seconds. No model answers sooner."""
 
 
 class Readings:
-    """Reads prompts beside the calls. `steady` gives seconds."""
+    """Reads prompts beside the calls. `steady` gives seconds, `vector` what a learner reads in a prompt."""
 
-    def __init__(self, steady: Callable[[], float]) -> None:
+    def __init__(self, steady: Callable[[], float], vector: Vector) -> None:
         self._steady = steady
+        self._vector = vector
         self._second = 0
         self._taken = 0
 
@@ -39,7 +46,7 @@ class Readings:
         if self._taken >= MOST_A_SECOND:
             return None
         self._taken += 1
-        reading = Reading(call)
+        reading = Reading(call, self._vector if self._taken <= MOST_VECTORS_A_SECOND else _no_vector)
         asyncio.get_running_loop().call_later(LATER, reading.take)
         return reading
 
@@ -47,10 +54,11 @@ class Readings:
 class Reading:
     """A trace to be."""
 
-    __slots__ = ("_call", "_trace")
+    __slots__ = ("_call", "_trace", "_vector")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, vector: Vector) -> None:
         self._call = call
+        self._vector = vector
         self._trace: Trace | None = None
 
     @property
@@ -62,13 +70,18 @@ class Reading:
 
     def take(self) -> None:
         if self._trace is None:
-            self._trace = _read(self._call)
+            self._trace = _read(self._call, self._vector)
 
 
-def _read(call: Call) -> Trace:
+def _no_vector(prompt: Prompt) -> bytes:
+    return b""
+
+
+def _read(call: Call, vector: Vector) -> Trace:
     """A prompt that we cannot read is passed on all the same: it is for the upstream to judge."""
     try:
         prompt = read_prompt(call.chat, call.task)
     except InvalidCall:
         return call.trace
-    return call.trace.read_as(prompt.task, prompt.complexity, prompt.encode())
+    features = structs.replace(prompt, vector=vector(prompt)).encode()
+    return call.trace.read_as(prompt.task, prompt.complexity, features)

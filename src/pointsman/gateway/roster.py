@@ -108,6 +108,8 @@ class Roster:
         self._environment = environment
         self._local = local
         self._ollama: tuple[str, ...] = ()
+        self._made: dict[tuple[str, str], Model] = {}
+        """By name and endpoint, as they were made last: of most nothing has changed."""
         names = [name for name in (*catalog.providers, *config.providers) if name != LOCAL]
         self._providers = {name: self._provider(name) for name in names}
 
@@ -124,7 +126,7 @@ class Roster:
         if name in self._config.models:
             return self._configured(name, self._config.models[name])
         if name.startswith(f"{LOCAL}/"):
-            return self._local_model(name)
+            return self._local_model(name, self._local())
         provider, _, model_id = name.partition("/")
         if model_id and provider in self._providers:
             return self._served(name, self._providers[provider], model_id, self._catalog.find(name))
@@ -145,9 +147,10 @@ class Roster:
     def _all(self) -> Iterator[Model]:
         for name, spec in self._config.models.items():
             yield self._configured(name, spec)
+        contexts = self._local()
         for card in self._catalog.models.values():
             if card.id.startswith(f"{LOCAL}/"):
-                yield self._local_model(card.id)
+                yield self._local_model(card.id, contexts)
         for tag in self._ollama:
             name = f"ollama/{tag}"
             yield self._served(name, self._providers["ollama"], tag, self._catalog.find(name))
@@ -208,9 +211,13 @@ class Roster:
         quote = self._quote(provider, model_id, deployment, spec)
         context = spec.context if spec and spec.context else self._context(provider, model_id, card)
         unavailable = self._unavailable(Offer(provider.name, model_id)) if spec is None else provider.unavailable
-        return Model(
+        endpoint = f"{provider.name}/{model_id}"
+        made = self._made.get((name, endpoint))
+        if made is not None and made.quote == quote and made.candidate.unavailable == unavailable:
+            return made
+        made = Model(
             name=name,
-            endpoint=f"{provider.name}/{model_id}",
+            endpoint=endpoint,
             provider=provider.name,
             id=model_id,
             deployment=deployment,
@@ -219,6 +226,10 @@ class Roster:
             candidate=_candidate(name, deployment, card, spec, context, quote.charged, unavailable),
             quirks=provider.quirks_of(model_id),
         )
+        if len(self._made) >= MOST_MADE:
+            self._made.clear()
+        self._made[name, endpoint] = made
+        return made
 
     def _context(self, provider: Provider, model_id: str, card: ModelCard | None) -> int | None:
         """The smaller of what the model has and what this provider gives it."""
@@ -244,10 +255,9 @@ class Roster:
             return Quote(listed if deployment == "paid" else FREE, listed)
         return self._prices.quote(provider.row, model_id, deployment=deployment)
 
-    def _local_model(self, name: str) -> Model:
+    def _local_model(self, name: str, contexts: Mapping[str, int]) -> Model:
         model_id = name.removeprefix(f"{LOCAL}/")
         card = self._catalog.models.get(name)
-        contexts = self._local()
         if not self._config.local.enabled:
             unavailable = "is switched off (`local.enabled`)"
         elif find_spec("xllamacpp") is None:
@@ -269,6 +279,8 @@ class Roster:
         )
 
 
+MOST_MADE = 1_000
+"""Models that are kept ready: their names may come from callers."""
 OLLAMA_CONTEXT = 4096
 """What Ollama gives a model unless it is told otherwise. It cuts longer prompts without a word, so none is sent."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import TypeVar
 
 from msgspec import Struct, structs
 
 from ..core import Call, Nanos, NoCandidate, Reply, Trace, Unservable, Weighed
-from ..routing import Candidate, Considered, Decision, Policy, RouteState, read_prompt
+from ..routing import Candidate, Considered, Decision, Forecaster, Policy, RouteState, read_prompt
 from ..strategies import Choice, Retries, single
 from .conversations import Conversations
-from .forecasts import Forecasts
 
 N = TypeVar("N", int, float, Nanos)
 
@@ -32,7 +31,8 @@ class Defaults(Struct, frozen=True):
 
 class Route:
     """Chooses among `candidates` by `policy`; `choice` gives the way to a candidate by its name, `fallback` those that
-    take over in the end."""
+    take over in the end; `everyone` are the candidates, and those that cannot serve at all. After `ready`, `state` and
+    `forecasts` take no time worth a thread."""
 
     def __init__(
         self,
@@ -41,9 +41,11 @@ class Route:
         choice: Callable[[str], Choice],
         retries: Retries,
         *,
+        everyone: Callable[[], Sequence[Candidate]],
         fallback: Callable[[], Sequence[Choice]] = tuple,
+        ready: Callable[[], Awaitable[None]],
         state: Callable[[], RouteState],
-        forecasts: Forecasts,
+        forecasts: Forecaster,
         conversations: Conversations,
         rng: Random,
         new_id: Callable[[], str],
@@ -53,7 +55,9 @@ class Route:
         self._candidates = candidates
         self._choice = choice
         self._retries = retries
+        self._everyone = everyone
         self._fallback = fallback
+        self._ready = ready
         self._state = state
         self._forecasts = forecasts
         self._conversations = conversations
@@ -64,11 +68,11 @@ class Route:
     async def __call__(self, call: Call) -> Reply:
         """Raises NoCandidate, with each candidate's reason, when nothing is left."""
         call = self._with_defaults(call)
-        await self._forecasts.ready()
+        await self._ready()
         candidates = self._candidates()
         decision = self._decide(call, candidates)
         if not decision.plan:
-            raise _refusal(call, candidates, decision)
+            raise _refusal(call, candidates, decision, self._everyone)
         plan = [self._choice(name) for name in _shortened(decision)]
         if not call.tally.plans:
             planned = {choice.name for choice in plan}
@@ -124,11 +128,26 @@ def _stricter(theirs: N | None, ours: N | None) -> N | None:
     return min(theirs, ours)
 
 
-def _refusal(call: Call, candidates: Sequence[Candidate], decision: Decision) -> NoCandidate:
+def _refusal(
+    call: Call, candidates: Sequence[Candidate], decision: Decision, everyone: Callable[[], Sequence[Candidate]]
+) -> NoCandidate:
     """A candidate that cannot serve now may come back, and so may a model of this machine."""
     here_to_stay = candidates and not any(candidate.unavailable for candidate in candidates)
     kind = Unservable if here_to_stay and not call.needs.local_only else NoCandidate
-    return kind(f"{decision.reason} What was asked and why each was left out:", decision.reasons)
+    reasons = decision.reasons or _grouped({one.name: one.unavailable for one in everyone() if one.unavailable})
+    asked = " What was asked and why each was left out:" if reasons else ""
+    return kind(decision.reason + asked, reasons)
+
+
+def _grouped(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Model → reason, those with one reason together: dozens of models lack one and the same key."""
+    models: dict[str, list[str]] = {}
+    for model, why in reasons.items():
+        models.setdefault(why, []).append(model)
+    return {
+        ", ".join(names) if len(names) <= 2 else f"{names[0]}, {names[1]} and {len(names) - 2} more": why
+        for why, names in models.items()
+    }
 
 
 def _trace(decision: Decision, outer: Trace) -> Trace:

@@ -174,6 +174,8 @@ class WeightsSpec(Struct, frozen=True, kw_only=True):
     """Of the expected time on a scale of tens: 100 ms is 0.1, 100 s is 1."""
     quota: Weight | None = None
     """Of a free tier's limit that is used up."""
+    shortfall: Weight | None = None
+    """Of the quality that is missing to what is good enough."""
     risk: Weight | None = None
     """Of the learned router's uncertainty: standard deviations by which a model must be ahead of the one that does best
     over all prompts."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -166,13 +167,13 @@ class _Typer:
     def struct(self, data: Any, kind: type[S], where: Where) -> S:
         if not isinstance(data, dict):
             raise self._lines.error(where, f"Here stands {_word(data)}, and a map is needed.")
-        hints = get_type_hints(kind, include_extras=True)
+        hints, required = _fields(kind)
         for key in data:
             if key not in hints:
                 raise self._lines.error((*where, key), f"There is no such key.{_likely(key, hints)}")
-        for field in msgspec.structs.fields(kind):
-            if field.required and field.name not in data:
-                raise self._lines.error(where, f"The key {field.name!r} is missing.")
+        for name in required:
+            if name not in data:
+                raise self._lines.error(where, f"The key {name!r} is missing.")
         return kind(**{key: self.value(item, hints[key], (*where, key)) for key, item in data.items()})
 
     def value(self, data: Any, kind: Any, where: Where) -> Any:
@@ -196,6 +197,13 @@ class _Typer:
             else:
                 message = f"Here stands {_word(data)}, and {_wanted(options)} is needed."
             raise self._lines.error(where, message) from None
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The type of each field by its name, and those that must be there: once, since each annotation is compiled."""
+    required = tuple(field.name for field in msgspec.structs.fields(kind) if field.required)
+    return get_type_hints(kind, include_extras=True), required
 
 
 def _likely(key: str, known: dict[str, Any]) -> str:

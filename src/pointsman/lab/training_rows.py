@@ -226,7 +226,8 @@ class _Gathered:
 
     def add(self, graded: Graded, asked: _Asked) -> None:
         feedback, entry = graded.feedback, graded.entry
-        if not feedback.reliability:
+        # What is noticed automatically is failures alone: a model that is asked often would seem the worst.
+        if not feedback.reliability or feedback.source == "automatic":
             return
         row = self.by_prompt.setdefault((asked.text.strip(), asked.vector), _Row(asked))
         row.chances = _chances(entry) if not row.cells else {} if _is_another(row, entry) else row.chances

@@ -12,10 +12,10 @@ from .alerts import Alert
 from .backup import Backup, Restored, back_up, restore
 from .entries import MAX_FEATURES, Body, Entry, Status
 from .export import csv_lines, jsonl
-from .feedback import Feedback, Feedbacks, Graded, MeanScore, automatic
+from .feedback import Feedback, Feedbacks, Graded, MeanScore, Why, automatic
 from .keys import Key, KeyRing, Keys, Scope
 from .ledger import REAL_CLOCK, Ledger
-from .queries import By, CostRow, PerformanceRow, Queries, Speed, Spread, parse_since
+from .queries import By, Chosen, CostRow, PerformanceRow, Queries, Speed, Spread, parse_since
 from .rules import AtLimit, BudgetRule, BudgetScope, Window
 from .shared_state import SharedState
 from .standing import BudgetStatus
@@ -37,6 +37,7 @@ __all__ = [
     "BudgetStatus",
     "Budgets",
     "By",
+    "Chosen",
     "CostRow",
     "Entry",
     "Feedback",
@@ -59,6 +60,7 @@ __all__ = [
     "Status",
     "StoredState",
     "Verified",
+    "Why",
     "Window",
     "automatic",
     "back_up",

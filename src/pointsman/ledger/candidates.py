@@ -62,6 +62,22 @@ def unpack_candidates(
     )
 
 
+def unpack_drawn(choices: bytes, estimates: bytes, names: Names) -> tuple[Weighed, ...]:
+    """Those alone that might have been chosen, with their score, probability and cost, not rounded: where thousands of
+    rows are read for these."""
+    count = len(choices) // _CHOICE.size
+    expected: Iterable[tuple[float, ...]] = [(nan,) * 4] * count
+    if len(estimates) == struct.calcsize("<" + _ESTIMATE) * count:
+        expected = struct.iter_unpack("<" + _ESTIMATE, estimates)
+    return tuple(
+        Weighed(names.text(number), score, probability, cost=cost if isfinite(cost) else None)
+        for (number, score, probability), (_, cost, _, _) in zip(
+            _CHOICE.iter_unpack(choices[: count * _CHOICE.size]), expected, strict=True
+        )
+        if probability > 0 and isfinite(score)
+    )
+
+
 def _packed_choice(candidate: Weighed, names: Names) -> bytes:
     score = nan if candidate.score is None else candidate.score
     number = names.number(candidate.model)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ..core import Nanos, Usage, Weighed
+from ..core import Finish, Nanos, Usage, Weighed
 
 Status = Literal["ok", "broken", "failed", "cancelled"]
 
@@ -77,6 +77,8 @@ class Entry(Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """Names of the purses that pay for it."""
     held: Nanos | None = None
     """What was reserved for it in each of them: so much is taken where the cost is unknown."""
+    finish: Finish | Literal[""] = ""
+    """Why the answer ended, as its model says; '' where it did not come so far, or was recorded by an older version."""
 
     def __post_init__(self) -> None:
         if len(self.features) > MAX_FEATURES:

@@ -81,6 +81,8 @@ class ExportedRow(Struct, frozen=True):
     session: str
     tags: tuple[str, ...]
     version: str
+    finish: str
+    """stop, length, tools, filter, refusal, pause or other; empty where the answer did not end."""
 
 
 def jsonl(entries: Iterable[Entry]) -> Iterator[str]:
@@ -142,6 +144,7 @@ def exported(entry: Entry) -> ExportedRow:
         session=entry.session,
         tags=entry.tags,
         version=entry.version,
+        finish=entry.finish,
     )
 
 

@@ -23,6 +23,8 @@ from .rows import pack_id, unpack_id
 from .store import Store, writing
 
 Source = Literal["user", "automatic", "judge"]
+Why = Literal["", "refused", "cut_off", "not_json", "schema", "tool_arguments"]
+"""What was wrong with an answer, where it was noticed by itself."""
 
 LONGEST_ID: Final = 200
 
@@ -42,6 +44,8 @@ class Feedback(Struct, frozen=True):
     """Id of the key that gave it; '' for none."""
     attempt_id: str = ""
     """The attempt that is meant; '' for the one that answered the call."""
+    why: Why = ""
+    """'' unless it is automatic."""
 
 
 class Graded(Struct, frozen=True):
@@ -88,7 +92,7 @@ class Feedbacks:
 
     def graded(self, after: int = 0, most: int = 1000) -> list[Graded]:
         """Up to `most` of those with a number above `after`, in the order of numbers, as far as their attempts are in
-        the ledger. An empty list: there is no more for now."""
+        the ledger. An empty list: there is no more for now. What is no feedback (see `unreadable`) is passed over."""
         if not self._store.path.exists():
             return []
         with self._connected("read") as connection:
@@ -101,6 +105,14 @@ class Feedbacks:
                     found.append(Graded(number, _feedback(values), entry, first or number))
                 names.trim()
             return found
+
+    def unreadable(self) -> int:
+        """How many rows hold what nobody can have given through us, as a score of 5: the ledger was changed by other
+        hands, or damaged."""
+        if not self._store.path.exists():
+            return 0
+        with self._connected("read") as connection:
+            return int(connection.execute(f"SELECT count(*) FROM feedback WHERE NOT {_IS_READABLE}").fetchone()[0])
 
     def means(self, since: float | None = None) -> list[MeanScore]:
         """By model and task, of what was said from `since` (unix seconds) on. Automatic outcomes are left out: they
@@ -137,17 +149,30 @@ class Feedbacks:
             yield connection
 
 
-def automatic(entry: Entry) -> Feedback | None:
-    """What an attempt itself tells of its quality; None for most.
+RELIABILITY: Final[dict[Why, float]] = {
+    "refused": 0.5,  # whoever asked got nothing; but it may have been right to refuse
+    "cut_off": 0.3,  # what came may have been of use, and the prompt may have asked for too much
+    "not_json": 0.9,  # a program that was promised JSON can do nothing with it
+    "schema": 0.7,  # as useless to a strict program; but a schema may ask for what cannot be, and others look past it
+    "tool_arguments": 0.8,  # the tool cannot be called; a schema may be at fault here too
+}
+"""How much is to be believed of what was noticed by itself."""
 
-    Only a refusal by content policy tells something: whoever asked got nothing. It may have been right to refuse, so it
-    is believed by half. Every other failure is the network's, the provider's or the caller's, and that an attempt went
-    well says that an answer came, not that it was good.
+
+def automatic(entry: Entry, why: Why) -> Feedback:
+    """That the answer of this attempt was of no use, as was noticed by itself.
+
+    Failures only are noticed: that an attempt went well says that an answer came, not that it was good.
     """
-    if entry.error != "content_filtered" or entry.status == "cancelled":
-        return None
     return Feedback(
-        entry.call_id, entry.at, 0.0, "automatic", reliability=0.5, key=entry.key, attempt_id=entry.attempt_id
+        entry.call_id,
+        entry.at,
+        0.0,
+        "automatic",
+        reliability=RELIABILITY[why],
+        key=entry.key,
+        attempt_id=entry.attempt_id,
+        why=why,
     )
 
 
@@ -191,11 +216,11 @@ def _join_late(connection: sqlite3.Connection) -> None:
 def _values(feedback: Feedback) -> tuple[object, ...]:
     """In the order of _COLUMNS."""
     ids = (pack_id(feedback.call_id), pack_id(feedback.attempt_id))
-    return (*ids, feedback.at, feedback.score, feedback.source, feedback.reliability, feedback.key)
+    return (*ids, feedback.at, feedback.score, feedback.source, feedback.reliability, feedback.key, feedback.why)
 
 
 def _feedback(values: Sequence[object]) -> Feedback:
-    call_id, attempt_id, at, score, source, reliability, key = values
+    call_id, attempt_id, at, score, source, reliability, key, why = values
     return Feedback(
         call_id=unpack_id(call_id),  # type: ignore[arg-type]
         attempt_id=unpack_id(attempt_id),  # type: ignore[arg-type]
@@ -204,6 +229,7 @@ def _feedback(values: Sequence[object]) -> Feedback:
         source=source,  # type: ignore[arg-type]
         reliability=reliability,  # type: ignore[arg-type]
         key=key,  # type: ignore[arg-type]
+        why=why,  # type: ignore[arg-type]
     )
 
 
@@ -214,9 +240,9 @@ def _deviation(count: int, mean: float, mean_of_squares: float) -> float | None:
     return sqrt(max(0.0, mean_of_squares - mean * mean) * count / (count - 1))
 
 
-_COLUMNS = "call_id, attempt_id, at, score, source, reliability, key"
+_COLUMNS = "call_id, attempt_id, at, score, source, reliability, key, why"
 
-_ADD = f"INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD = f"INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 _FIRST = """
 SELECT coalesce(max(CASE WHEN first THEN first ELSE number END), 0) FROM feedback
@@ -244,14 +270,21 @@ ENTRY_OF: Final = "entries.number = feedback.entry AND entries.call_id = feedbac
 
 _OF_CALL = f"SELECT {_COLUMNS} FROM feedback WHERE call_id = ? ORDER BY number"
 
+_IS_READABLE = f"""(
+    typeof(score) = 'real' AND score BETWEEN 0 AND 1 AND typeof(reliability) = 'real' AND reliability BETWEEN 0 AND 1
+    AND typeof(feedback.at) = 'real' AND source IN ({", ".join(f"'{source}'" for source in get_args(Source))})
+)"""
+
 _GRADED = f"""
 SELECT number, entry, first, {_COLUMNS} FROM feedback
-WHERE number > ? AND entry != 0 AND EXISTS (SELECT 1 FROM entries WHERE {ENTRY_OF}) ORDER BY number LIMIT ?
+WHERE number > ? AND entry != 0 AND {_IS_READABLE} AND EXISTS (SELECT 1 FROM entries WHERE {ENTRY_OF})
+ORDER BY number LIMIT ?
 """
 
 _MEANS = f"""
 SELECT contexts.model, contexts.task, count(*), sum(reliability * score) / sum(reliability),
     sum(reliability * score * score) / sum(reliability)
 FROM feedback CROSS JOIN entries ON {ENTRY_OF} CROSS JOIN contexts ON contexts.id = entries.context
-WHERE feedback.at >= ? AND source != 'automatic' AND reliability > 0 GROUP BY 1, 2 ORDER BY 1, 2
+WHERE feedback.at >= ? AND {_IS_READABLE} AND source != 'automatic' AND reliability > 0
+GROUP BY 1, 2 ORDER BY 1, 2
 """

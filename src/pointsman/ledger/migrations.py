@@ -45,7 +45,16 @@ def add_learning(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS = (create_ledger, add_budgets, add_key_rights, gather_contexts, add_learning)
+def add_finishes(connection: sqlite3.Connection) -> None:
+    """How answers ended, among what attempts share; and why a feedback was given."""
+    connection.execute("ALTER TABLE contexts RENAME TO earlier_contexts")
+    connection.execute(_CONTEXTS_WITH_FINISH)
+    connection.execute(f"INSERT INTO contexts SELECT id, {', '.join(_SHARED)}, '' FROM earlier_contexts")
+    connection.execute("DROP TABLE earlier_contexts")
+    connection.execute(_FEEDBACK_WHY)
+
+
+MIGRATIONS = (create_ledger, add_budgets, add_key_rights, gather_contexts, add_learning, add_finishes)
 
 
 def _numbers_of_contexts(connection: sqlite3.Connection) -> dict[tuple[int | None, ...], int]:
@@ -233,6 +242,9 @@ CREATE TABLE contexts (
     UNIQUE ({", ".join(_SHARED)})
 )
 """
+_CONTEXTS_WITH_FINISH = _CONTEXTS.replace(
+    "    UNIQUE (", "    finish TEXT NOT NULL,              -- '' where the answer did not end\n    UNIQUE (finish, "
+)
 
 _LEAN_ENTRIES = """
 CREATE TABLE entries (
@@ -294,6 +306,8 @@ _FEEDBACK_INDEXES = (
     "CREATE UNIQUE INDEX feedback_by_giver ON feedback (call_id, source, key, attempt_id)",
     "CREATE INDEX feedback_pending ON feedback (looked) WHERE entry = 0",
 )
+
+_FEEDBACK_WHY = "ALTER TABLE feedback ADD COLUMN why TEXT NOT NULL DEFAULT ''"
 
 _STATES = """
 CREATE TABLE states (

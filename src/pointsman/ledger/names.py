@@ -17,7 +17,7 @@ from ..core import Weighed
 
 CONTEXT: Final = (
     *("model", "endpoint", "provider", "dialect", "op", "stream", "status", "error", "upstream_status", "retry"),
-    *("stage", "task", "complexity", "strategy", "policy", "version", "deployment", "tier", "estimated"),
+    *("stage", "task", "complexity", "strategy", "policy", "version", "deployment", "tier", "estimated", "finish"),
 )
 """The columns of a context. None is NULL: '' stands for a word that does not apply, 0 for a number."""
 

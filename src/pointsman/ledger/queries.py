@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from statistics import quantiles
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
-from ..core import FAULTS_OF_UPSTREAMS, InvalidCall, Nanos
+from ..core import FAULTS_OF_UPSTREAMS, InvalidCall, Nanos, Weighed
+from .candidates import unpack_drawn
 from .entries import Body, Entry
 from .names import Names
-from .rows import SELECT_ENTRIES, pack_id, row_entry
+from .rows import SELECT_ENTRIES, pack_id, read_details, row_entry
 from .store import Store
 
 By = Literal["model", "endpoint", "provider", "task", "key", "user", "tag", "day", "strategy", "status", "deployment"]
@@ -69,8 +70,9 @@ class PerformanceRow(Struct, frozen=True):
 
 
 class Speed(Struct, frozen=True):
-    """Sums over attempts of one model; seconds. `failed`: by its own fault. `ttft`, `seconds` and `output_tokens`: of
-    those that were ok, where one that came whole has no time to its first content."""
+    """Sums over attempts of one model; seconds. `failed`: by its own fault; `useless`: whose answer failed by what it
+    was, each counted as far as that is to be believed. `ttft`, `seconds` and `output_tokens`: of those that were ok,
+    where one that came whole has no time to its first content."""
 
     model: str
     attempts: int
@@ -79,6 +81,16 @@ class Speed(Struct, frozen=True):
     ttft: float
     seconds: float
     output_tokens: int
+    useless: float
+
+
+class Chosen(Struct, frozen=True):
+    """The first attempt of a routed call."""
+
+    model: str
+    cost: Nanos | None
+    candidates: tuple[Weighed, ...]
+    """Those that it was drawn among, each with its score, probability and expected cost; () where it was certain."""
 
 
 class Queries:
@@ -131,6 +143,16 @@ class Queries:
             return []
         with self._reading() as connection:
             return [Speed(*row) for row in connection.execute(_SPEEDS, (latest,))]
+
+    def chosen(self, since: float, latest: int = 1000) -> list[Chosen]:
+        """The `latest` choices of routes, the newest first: without those whose attempt tells nothing of the model.
+        Calls that named their model are passed over, up to a bound. A ledger that is not there yet is not made."""
+        if not self._store.path.exists():
+            return []
+        with self._reading() as connection:
+            names = Names(connection)
+            rows = connection.execute(_CHOSEN, (MOST_LOOKED_AT, since, latest))
+            return [Chosen(model, cost, _drawn_among(details, names)) for model, cost, details in rows]
 
     def recent(self, count: int = 50) -> list[Entry]:
         """The latest attempts, the newest first, each with its decision."""
@@ -189,6 +211,9 @@ def parse_since(text: str, now: float) -> float:
         ) from error
 
 
+MOST_LOOKED_AT: Final = 20_000
+"""Attempts, for the latest choices among them: some milliseconds."""
+
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 _PERIOD = "WHERE at >= ? AND at < ?"
@@ -217,9 +242,22 @@ _FAULTS = ", ".join(f"'{kind}'" for kind in sorted(FAULTS_OF_UPSTREAMS))
 _SPEEDS = f"""
 SELECT model, count(*), {_OK}, count(*) FILTER (WHERE contexts.error IN ({_FAULTS})),
     coalesce(sum(ttft) FILTER (WHERE {_IS_OK}), 0), coalesce(sum(seconds) FILTER (WHERE {_IS_OK}), 0),
-    coalesce(sum(output_tokens) FILTER (WHERE {_IS_OK}), 0)
+    coalesce(sum(output_tokens) FILTER (WHERE {_IS_OK}), 0),
+    coalesce(sum((
+        SELECT max(reliability) FROM feedback
+        WHERE feedback.call_id = entries.call_id AND source = 'automatic' AND feedback.attempt_id = entries.attempt_id
+    )), 0.0)
 FROM (SELECT * FROM entries ORDER BY number DESC LIMIT ?) AS entries JOIN contexts ON contexts.id = entries.context
 WHERE model != '' GROUP BY 1
+"""
+
+_CHOSEN = f"""
+SELECT contexts.model, cost, details
+FROM (SELECT number, at, context, decision_id, cost, details FROM entries ORDER BY number DESC LIMIT ?) AS entries
+    CROSS JOIN contexts ON contexts.id = entries.context
+WHERE at >= ? AND decision_id != '' AND contexts.retry = 0 AND contexts.status != 'cancelled'
+    AND contexts.error IN ('', {_FAULTS})
+ORDER BY number DESC LIMIT ?
 """
 
 _TIMES = f"SELECT model, {{column}} FROM {_ENTRIES} {_PERIOD} AND {{column}} IS NOT NULL AND {_IS_OK}"
@@ -241,6 +279,14 @@ _GROUPS = {
     ),
 }
 """Of the dimensions that are not in a context: (what its groups are named, tables)."""
+
+
+def _drawn_among(packed: bytes, names: Names) -> tuple[Weighed, ...]:
+    """() where it was certain who would be chosen."""
+    details = read_details(packed)
+    if details is None or details.probability is None or details.probability >= 1:
+        return ()
+    return unpack_drawn(details.candidates, details.estimates, names)
 
 
 def _period(since: float | None, until: float | None) -> tuple[float, float]:

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite, nan
 from operator import add
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from ..core import Nanos, Usage, Weighed
+from ..core import Finish, Nanos, Usage, Weighed
 from .candidates import pack_choices, pack_estimates, unpack_candidates
 from .entries import Body, Entry, Status
 from .names import CONTEXT, LARGEST, Names, whole
@@ -270,6 +270,7 @@ def row_entry(row: Sequence[Value], names: Names) -> Entry:
         **ids,
         **words,
         status=msgspec.convert(value["status"], Status),
+        finish=msgspec.convert(value["finish"], Finish | Literal[""]),
         at=_real(value["at"]) or 0.0,
         seconds=_real(value["seconds"]) or 0.0,
         ttft=_real(value["ttft"]),
@@ -300,9 +301,8 @@ def read_details(packed: bytes) -> Details | None:
 
 
 _PLAIN = _encode(Details())
-_WORDS = tuple(
-    name for name in CONTEXT if name not in ("status", "stream", "upstream_status", "retry", "tier", "estimated")
-)
+_OTHERS = ("status", "stream", "upstream_status", "retry", "tier", "estimated", "finish")
+_WORDS = tuple(name for name in CONTEXT if name not in _OTHERS)
 
 
 def body_row(body: Body) -> tuple[Value, ...]:

@@ -28,18 +28,21 @@ class StoredState(Struct, frozen=True):
 
 
 class States:
-    """May be used from any thread. Both raise LedgerError."""
+    """May be used from any thread. All raise LedgerError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def latest(self) -> StoredState | None:
-        """None where nothing was learned. A ledger that is not there yet is not made."""
+        """None where nothing was learned."""
+        return next(iter(self.kept(1)), None)
+
+    def kept(self, most: int = KEPT) -> list[StoredState]:
+        """The newest first. A ledger that is not there yet is not made."""
         if not self._store.path.exists():
-            return None
+            return []
         with self._store.explaining("read"), closing(self._store.connect()) as connection:
-            row = connection.execute(_LATEST).fetchone()
-        return StoredState(*row) if row else None
+            return [_stored(*row) for row in connection.execute(_KEPT, (most,))]
 
     def add(self, state: StoredState) -> bool:
         """False where that version, or a later one, is there already: then nothing was changed. The last KEPT versions
@@ -57,6 +60,13 @@ class States:
         return is_new
 
 
-_LATEST = "SELECT version, at, through, state FROM states ORDER BY version DESC LIMIT 1"
+def _stored(version: int, at: object, through: object, state: object) -> StoredState:
+    """SQLite keeps what it is given: of a row with something else in it than was stored there, nothing is believed."""
+    if isinstance(at, float) and isinstance(through, int) and through >= 0 and isinstance(state, bytes):
+        return StoredState(version, at, through, state)
+    return StoredState(version, 0.0, 0, b"")
+
+
+_KEPT = "SELECT version, at, through, state FROM states ORDER BY version DESC LIMIT ?"
 _ADD = "INSERT INTO states SELECT ?, ?, ?, ? WHERE ? > (SELECT coalesce(max(version), 0) FROM states)"
 _PRUNE = "DELETE FROM states WHERE version NOT IN (SELECT version FROM states ORDER BY version DESC LIMIT ?)"

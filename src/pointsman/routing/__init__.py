@@ -4,6 +4,7 @@ from ..stats.drift import Drift
 from .bounds import Bounds, preset_bounds
 from .chains import Chain, preset_chains, route
 from .choosing import EXPLORATION, Exploration
+from .complexity import Complexity
 from .decision import (
     NO_FORECAST,
     Candidate,
@@ -22,7 +23,8 @@ from .decision import (
     Rubric,
     Seen,
 )
-from .expectations import quality_of
+from .expectations import qualities, quality_of
+from .filters import reason_against
 from .learning import changed_models, learn, merge, sound, with_beliefs
 from .objective import PRIORITIES, Objective, Weights, reweigh
 from .prompt import Prompt, read_prompt
@@ -37,6 +39,7 @@ __all__ = [
     "Bounds",
     "Candidate",
     "Chain",
+    "Complexity",
     "Considered",
     "Conversation",
     "Decision",
@@ -62,8 +65,10 @@ __all__ = [
     "merge",
     "preset_bounds",
     "preset_chains",
+    "qualities",
     "quality_of",
     "read_prompt",
+    "reason_against",
     "reweigh",
     "route",
     "sound",

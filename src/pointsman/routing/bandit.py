@@ -2,7 +2,7 @@
 
 A grade is the prior of its model plus a linear function of the prompt's context φ (d numbers, 1 first):
 
-    y = prior + φᵀ(β + θ_m) + noise,   β ~ N(0, 0.05²·I),   θ_m ~ N(0, diag(0.12², 0.06², …, 0.06²))
+    y = prior + φᵀ(β + θ_m) + noise,   β ~ N(0, 0.05²·I),   θ_m ~ N(0, diag(0.08², 0.06², …, 0.12², …))
 
 β is shared: what one model finds hard, others may. Both posteriors are Gaussian and follow from sums over the grades
 (`Evidence`), so evidence that several processes gathered adds up. Choosing is by Thompson sampling (Thompson 1933;
@@ -19,14 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decision import Believes, Estimate, Evidence, Grade
+from .learned.reading import CONTEXT
 
 SHARED_SD = 0.05
-LEVEL_SD = 0.12
-"""Of a model's grades about its prior, over all prompts: a stated profile is off by about so much."""
+LEVEL_SD = 0.08
+"""Of a model's grades about its prior, over all prompts."""
+KIND_SD = 0.12
+"""Over prompts of one kind of task: what was learned of one kind leaves others in doubt. Together: a stated profile is
+off by about so much."""
 SLOPE_SD = 0.06
+"""By what is read in the text."""
 NOISE = 0.2
 """Variance of a grade from 0 to 1 that is not explained by its prompt: that of successes and failures."""
 
+PRIOR_SD = math.hypot(LEVEL_SD, KIND_SD)
+"""Of a model that was never graded."""
 LEAST_RELIABLE = 0.05
 
 CELLS = 48
@@ -52,7 +59,7 @@ class Beliefs:
         (from another version of the reading of prompts) tells nothing."""
         phi = np.asarray(context)
         if len(phi) != self._means.shape[1]:
-            return [Estimate(0.0, LEVEL_SD, "assumed")] * len(models)
+            return [Estimate(0.0, PRIOR_SD, "assumed")] * len(models)
         rows = [self._row.get(model, -1) for model in models]
         means = self._means[rows] @ phi
         variances = np.einsum("i,mij,j->m", phi, self._covariances[rows], phi)
@@ -73,7 +80,7 @@ def believe(evidence: Mapping[str, Evidence]) -> Beliefs | None:
         return None
     size = len(next(iter(graded.values())).moment)
     spread = np.full(size, SLOPE_SD)
-    spread[0] = LEVEL_SD
+    spread[0], spread[CONTEXT:] = LEVEL_SD, KIND_SD
     precision = np.diag(1 / spread**2)
     shared_precision = np.eye(size) / SHARED_SD**2
     shared_moment = np.zeros(size)
@@ -126,7 +133,7 @@ def unbiased(grade: Grade) -> tuple[float, float]:
 def surprise(grade: Grade, beliefs: Believes | None) -> float:
     """How far below its expectation a grade lies, in standard deviations of what a grade may be."""
     truth, weight = unbiased(grade)
-    expected, variance = grade.prior, LEVEL_SD**2
+    expected, variance = grade.prior, PRIOR_SD**2
     if beliefs is not None:
         gain = beliefs.about(grade.context, [grade.model])[0]
         expected, variance = grade.prior + gain.value, gain.sd**2

@@ -38,7 +38,7 @@ def preset_chains() -> Mapping[str, Chain]:
 def route(chain: Chain, complexity: Complexity, max_cost: Nanos | None) -> tuple[str, ...]:
     """The models of a chain in the order in which they should be tried.
 
-    A budget of nothing stays local; simple tasks go local, then free, then paid; the rest pays first where it may.
+    With a budget of nothing nothing is paid; simple tasks go local, then free, then paid; the rest pays first.
     """
     if max_cost == 0:
         return chain.local + chain.free

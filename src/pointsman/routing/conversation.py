@@ -36,15 +36,13 @@ def question_of(chat: Chat) -> tuple[str, int]:
 
 
 def in_tool_loop(messages: tuple[Message, ...]) -> bool:
-    """Whether the last message that is not the system's gives a tool's result, and a model asked for it."""
-    last = len(messages) - 1
-    while last >= 0 and messages[last].role == "system":
-        last -= 1
-    if last < 0 or not _has(messages[last], ToolResult):
-        return False
-    for message in reversed(messages[:last]):
+    """Whether a tool's result has come that its caller, a model, has not answered yet. Words that agents put beside the
+    result (reminders, say) change nothing of it."""
+    has_result = False
+    for message in reversed(messages):
         if message.role == "assistant":
-            return _has(message, ToolUse)
+            return has_result and _has(message, ToolUse)
+        has_result = has_result or _has(message, ToolResult)
     return False
 
 

@@ -167,7 +167,8 @@ class Seen(Struct, frozen=True):
     """Sums over the calls that one model has served. Additive: two Seens of different calls may be summed."""
 
     calls: int = 0
-    failed: int = 0
+    failed: float = 0
+    """One whose answer was of no use counts as far as that is to be believed."""
     ttft: float = 0.0
     seconds: float = 0.0
     timed: int = 0

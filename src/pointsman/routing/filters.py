@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from ..core import Needs, show_usd, to_usd
-from .decision import Candidate
-from .expectations import Expense
-from .prompt import Prompt
+from ..core import Chat, Needs, show_usd, to_usd
+from .decision import Candidate, RouteState
+from .expectations import Expense, expense_of
+from .prompt import Prompt, read_prompt
 
 
 def rejection(candidate: Candidate, prompt: Prompt, needs: Needs, expense: Expense, max_tokens: int | None) -> str:
-    """Why this candidate may not serve this call; '' when it may. The first reason found is the one told."""
-    if candidate.unavailable:
-        return candidate.unavailable
+    """Why this available candidate may not serve this call; '' when it may. The first reason found is the one
+    told."""
     if needs.local_only and candidate.deployment != "local":
         return f"is {candidate.deployment}, and the call must stay on this machine"
     if needs.tier is not None and candidate.deployment != needs.tier:
@@ -22,6 +21,14 @@ def rejection(candidate: Candidate, prompt: Prompt, needs: Needs, expense: Expen
         or _latency(expense, needs)
         or _budget(expense, needs)
     )
+
+
+def reason_against(candidate: Candidate, needs: Needs) -> str:
+    """Why this candidate may not serve a call of which nothing but its needs is known; '' when it may."""
+    if candidate.unavailable:
+        return candidate.unavailable
+    prompt = read_prompt(Chat(()))
+    return rejection(candidate, prompt, needs, expense_of(candidate, prompt, RouteState()), None)
 
 
 def _capability(candidate: Candidate, prompt: Prompt) -> str:

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from ..core import from_usd
+from .contexts import context_of
 from .decision import Estimate, Forecast
 from .expectations import log_odds
-from .learned.reading import Reader, Readings, context, pack
+from .learned.reading import Reader, Reading, Readings, pack, unpack
 from .prompt import Prompt
+from .wrappers import READ_AT_MOST
 
 if TYPE_CHECKING:
     from .learned import LearnedRouter  # which takes time to load, and most homes have fitted none
@@ -35,19 +39,46 @@ class RouterForecaster:
         if not prompt.question:
             return Forecast()
         reading = self._reader.read(prompt.question)
-        seen_as, vector = tuple(map(float, context(reading))), pack(reading)
+        expected = self._expected(reading, len(prompt.question))
+        return structs.replace(expected, context=context_of(prompt, reading), vector=pack(reading))
+
+    def recall(self, prompt: Prompt | None) -> Forecast:
+        """What the router expects of a prompt that was read earlier, and whose text is gone: over all prompts, where
+        no vector of it was kept."""
+        try:
+            reading = None if prompt is None else unpack(prompt.vector)
+        except ValueError:
+            reading = None
+        if prompt is not None and reading is not None:
+            return self._expected(reading, min(prompt.question_chars, READ_AT_MOST))
+        usual = self._usual()
+        return Forecast(
+            quality={model: Estimate(success, source="learned") for model, success in usual.items()},
+            usual=usual,
+            demand=Estimate(0.0) if usual else None,
+        )
+
+    def vector(self, prompt: Prompt) -> bytes:
+        """What is kept of a prompt that no router was asked of; b'' for one without text."""
+        return pack(self._reader.read(prompt.question)) if prompt.question else b""
+
+    def _usual(self) -> dict[str, float]:
         router = self._router
         if router is None:
-            return Forecast(context=seen_as, vector=vector)
-        estimates = router.estimate(Readings.of([reading]), [len(prompt.question)])
+            return {}
+        return {model: float(success) for model, success in zip(router.models, router.success, strict=True)}
+
+    def _expected(self, reading: Reading, chars: int) -> Forecast:
+        router = self._router
+        if router is None:
+            return Forecast()
+        estimates = router.estimate(Readings.of([reading]), [chars])
         quality = {
             model: Estimate(float(chance), float(sd), "learned")
             for model, chance, sd in zip(router.models, estimates.p[0], estimates.p_sd[0], strict=True)
         }
-        usual = {model: float(success) for model, success in zip(router.models, router.success, strict=True)}
+        usual = self._usual()
         return Forecast(
-            context=seen_as,
-            vector=vector,
             quality=quality,
             usual=usual,
             demand=_demand(quality, usual),

@@ -16,6 +16,9 @@ from .decision import Believes, Evidence, Grade, Outcome, RouteState, Seen
 SETTLED = 100
 """Grades from which a belief has left its prior behind. Before, it moves, and so does what is a surprise: a model that
 is better than its profile would be taken for one that became worse."""
+AT_ONCE = 50
+"""Grades that are compared with one belief, which must follow them closely: where it lags behind, a model that is
+better than its profile surprises until it has followed, and is then taken for one that became worse."""
 MOST_OF_ONE = 100.0
 """No grade adds more to any sum of its model's evidence: weights are at most 5, contexts some units."""
 
@@ -90,16 +93,24 @@ def changed_models(before: RouteState, after: RouteState) -> list[str]:
 
 def _graded(state: RouteState, grades: Sequence[Grade]) -> RouteState:
     """What a grade of another length of context says (an older reading of prompts) cannot be added, and is left out."""
-    from .bandit import gather
-
     size = len(grades[-1].context)
     usable = [one for one in grades if len(one.context) == size]
     evidence = {model: one for model, one in state.evidence.items() if len(one.moment) in (0, size)}
-    beliefs = state.beliefs if len(evidence) == len(state.evidence) else None
-    drift = dict(state.drift)
-    for model, its_grades in _by_model(usable).items():
+    if len(evidence) < len(state.evidence):
+        state = structs.replace(state, evidence=evidence, beliefs=None)
+    for start in range(0, len(usable), AT_ONCE):
+        state = _followed(state, usable[start : start + AT_ONCE])
+    return state
+
+
+def _followed(state: RouteState, grades: Sequence[Grade]) -> RouteState:
+    """The state after some grades, all of which are compared with what was believed before them."""
+    from .bandit import gather
+
+    evidence, drift = dict(state.evidence), dict(state.drift)
+    for model, its_grades in _by_model(grades).items():
         before = evidence.get(model, Evidence())
-        fallen, drift[model] = _watched(drift.get(model, Drift()), its_grades, before.grades, beliefs)
+        fallen, drift[model] = _watched(drift.get(model, Drift()), its_grades, before.grades, state.beliefs)
         if fallen is None:
             evidence[model] = before + gather(its_grades, before.epoch)
             continue

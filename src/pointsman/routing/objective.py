@@ -1,12 +1,13 @@
 """The policy: one readable objective over what hard needs have left.
 
     score = quality − failures − cost_weight·cost − latency_weight·latency − quota_weight·quota
-            − 2·shortfall + chain − risk·doubt
+            − shortfall_weight·shortfall + chain − risk·doubt
 
 * quality: 0 to 1. What the learned router expects of a model that it knows; else the rubric of the task, else the
   profile, else 0.5; of these, beside a learned router, what the demand of the prompt leaves. To it comes what graded
   calls have taught (`bandit.py`). Under `frugal` it counts only up to the floor that the complexity asks for (the
-  cheapest that is good enough), plus a twentieth as tie-break.
+  cheapest that is good enough), plus a twentieth as tie-break, and what falls short of the floor counts so much that a
+  tenth of quality is worth some cents.
 * failures: the quality times the share of the model's latest calls that failed, some good ones added.
 * cost: log10(1 + usd/0.00001)/5, so $0 is 0, a tenth of a cent 0.4, a dollar 1. Unknown counts as a dollar.
 * latency: log10(1 + 10·seconds)/3, so 100 ms is 0.1 and 100 s is 1. Unknown counts as 5 s.
@@ -14,8 +15,8 @@
   paid, and what is scarce is kept for later.
 * shortfall: how far quality lies below the floor.
 * chain: up to 0.06 for a model that the chain of the task names (`chains.py`).
-* doubt: how uncertain the learned router is of a model, against the one that does best over all prompts: on prompts
-  unlike those it learned from, that one is kept.
+* doubt: beside a learned router, how uncertain the quality of a model is, against the one that does best over all
+  prompts: on prompts unlike those it learned from, that one is kept.
 
 Each term has its uncertainty, and so has the score (`Considered.score_sd`). The weights belong to a priority and can be
 replaced (`Objective(weights=…)`). Which of the scored candidates is taken: `choosing.py`.
@@ -57,6 +58,8 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
     cost: float = 0.5
     latency: float = 0.15
     quota: float = 0.5
+    shortfall: float = 2.0
+    """Of quality that is missing to the floor."""
     risk: float = 0.0
     """Standard deviations by which a model must be better than the one that does best over all prompts."""
     switch: float = 0.05
@@ -70,7 +73,7 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 PRIORITIES: Mapping[Priority, Weights] = {
     "performance": Weights(cost=0.02, latency=0.1, quota=0.02, risk=1.0),
     "balanced": Weights(cost=0.5, latency=0.15, quota=0.5, risk=0.5),
-    "frugal": Weights(cost=1.2, latency=0.1, quota=1.2, capped=True),
+    "frugal": Weights(cost=1.2, latency=0.1, quota=1.2, shortfall=10.0, capped=True),
     "creative": Weights(cost=0.02, latency=0.02, quota=0.02, task="writing"),
     "analytical": Weights(cost=0.02, latency=0.02, quota=0.02, risk=1.0, task="analysis"),
 }
@@ -128,6 +131,8 @@ class Objective(Struct, frozen=True):
             _consider(candidate, prior, gain, asked, state)
             for candidate, (prior, gain) in zip(known, expected, strict=True)
         ]
+        if call.needs.max_latency is not None and any(one.seconds and not one.rejected for one in considered):
+            considered = [_unless_unknown(one, call.needs.max_latency) for one in considered]
         # A stable sort: equal scores stay in the order in which the candidates were given.
         considered.sort(key=lambda c: -math.inf if c.score is None else c.score, reverse=True)
         choice = choose(
@@ -204,6 +209,10 @@ def _consider(
     quality = prior
     if gain is not None:
         quality = Estimate(min(max(prior.value + gain.value, 0.0), 1.0), gain.sd, "learned")
+    if candidate.unavailable:  # most are, where all that has a name is weighed
+        return Considered(
+            candidate.name, candidate.deployment, candidate.unavailable, quality=quality, prior=prior.value
+        )
     expense = expense_of(
         candidate, prompt, state, max_tokens=max_tokens, forecast=asked.forecast, conversation=asked.conversation
     )
@@ -232,8 +241,7 @@ def _consider(
         terms["chain"] = 0.06 / (1 + asked.chain.index(candidate.name))
     if candidate.name in asked.first:
         terms["bounds"] = 10.0 - asked.first.index(candidate.name)
-    is_best_single = candidate.name == asked.forecast.best_single
-    if weights.risk and candidate.name in asked.forecast.quality and not is_best_single:
+    if weights.risk and asked.forecast.quality and candidate.name != asked.forecast.best_single:
         terms["doubt"] = -weights.risk * prior.sd
     slope = _slope(quality.value, asked.floor, weights)
     spread = [slope * quality.sd]
@@ -250,19 +258,27 @@ def _consider(
     )
 
 
+def _unless_unknown(considered: Considered, max_latency: float) -> Considered:
+    """A need is not met by what nobody knows, as long as another is known to meet it."""
+    if considered.rejected or considered.seconds is not None:
+        return considered
+    reason = f"has no known speed, and others are known to keep the limit of {max_latency:g} s"
+    return structs.replace(considered, rejected=reason, score=None, score_sd=0.0, learnable_sd=0.0, terms={})
+
+
 def _quality_terms(quality: Estimate, floor: float, weights: Weights) -> dict[str, float]:
     value = quality.value
     counted = min(value, floor) + value / 20 if weights.capped else value
     terms = {"quality": weights.quality * counted}
     if value < floor:
-        terms["shortfall"] = -2 * (floor - value)
+        terms["shortfall"] = -weights.shortfall * (floor - value)
     return terms
 
 
 def _slope(quality: float, floor: float, weights: Weights) -> float:
     """By how much the score changes with the quality."""
     if quality < floor:
-        return weights.quality * (1.05 if weights.capped else 1.0) + 2
+        return weights.quality * (1.05 if weights.capped else 1.0) + weights.shortfall
     return weights.quality * (0.05 if weights.capped else 1.0)
 
 
@@ -298,7 +314,7 @@ def _reason(priority: Priority, asked: _Asked, considered: Sequence[Considered],
     enough = (
         f"is good enough ({quality:.2f} ≥ {floor:.2f})"
         if quality >= floor
-        else (f"comes nearest: no candidate reaches the quality {floor:.2f} at a fitting price (it has {quality:.2f})")
+        else f"has {quality:.2f} of the quality {floor:.2f}, {_what_has_more(considered, floor)}"
     )
     why = {
         "performance": f"has the best balance of quality before speed and cost (quality {quality:.2f})",
@@ -310,6 +326,13 @@ def _reason(priority: Priority, asked: _Asked, considered: Sequence[Considered],
     if best.model in asked.first:
         why = "is what the bounds on cost and latency name"
     return f"{what.capitalize()}, priority {priority}: {best.model} {why}."
+
+
+def _what_has_more(considered: Sequence[Considered], floor: float) -> str:
+    enough = (one for one in considered if not one.rejected and one.quality and one.quality.value >= floor)
+    if (other := next(enough, None)) is None:
+        return "which no candidate reaches"
+    return f"and {other.model}, which reaches it, costs too much more"
 
 
 def _as_complexity(name: str) -> Complexity:

@@ -118,6 +118,7 @@ class ModelDoor:
                 stream=peek.stream,
                 wants_usage=peek.wants_usage,
                 max_tokens=peek.max_tokens,
+                states_form=peek.states_form,
                 needs=terms.needs,
                 timeouts=terms.timeouts,
                 caller=Caller(key.id, key.user or peek.user[:MAX_HEADER_TEXT], terms.session, terms.tags),
@@ -251,7 +252,7 @@ def _needs(exchange: Exchange) -> Needs:
         return Needs(
             priority=priority or None,  # type: ignore[arg-type]  # one of the words, as checked above
             max_cost=_budget(exchange),
-            max_latency=_number(exchange, b"x-pointsman-max-latency"),
+            max_latency=_number(exchange, b"x-pointsman-max-latency", least=SHORTEST),
             min_quality=_number(exchange, b"x-pointsman-quality", most=1),
             local_only=_yes_or_no(exchange, b"x-pointsman-local-only"),
         )
@@ -279,6 +280,8 @@ def _timeouts(exchange: Exchange) -> Timeouts:
 
 
 PRIORITIES = get_args(Priority)
+SHORTEST = 0.001
+"""Seconds. Nothing takes none."""
 NEEDS_HEADERS = frozenset(
     (
         b"x-pointsman-priority",
@@ -313,11 +316,11 @@ def _budget(exchange: Exchange) -> Nanos | None:
     return budget
 
 
-def _number(exchange: Exchange, name: bytes, *, most: float = sys.float_info.max) -> float | None:
+def _number(exchange: Exchange, name: bytes, *, least: float = 0.0, most: float = sys.float_info.max) -> float | None:
     text = _text(exchange, name)
     number = float(text) if text else None
-    if number is not None and not 0 <= number <= most:
-        raise ValueError(f"{text} is not from 0 to {most}")
+    if number is not None and not least <= number <= most:
+        raise ValueError(f"{text} is not from {least} to {most}")
     return number
 
 

@@ -37,6 +37,10 @@ class Grade(Struct, frozen=True):
     thumb: Literal["up", "down"] | None = None
     rating: float | None = None
     """1 to 5."""
+    source: str | None = None
+    """Who says it: 'user', as where nothing is stated, or 'judge'."""
+    reliability: float | None = None
+    """0 to 1: how much it is to be believed; 1 where nothing is stated."""
 
 
 class Taken(Struct, frozen=True):
@@ -62,14 +66,22 @@ class FeedbackDoor:
     async def take(self, exchange: Exchange) -> None:
         key = self._authorise(exchange)
         grade = read_call(_decoder, await json_body(exchange, self._max_body))
-        call_id, score = _call_of(grade), _score_of(grade)
+        said = Feedback(
+            _call_of(grade),
+            self._wall(),
+            _score_of(grade),
+            source=_source_of(grade),
+            reliability=_within(1.0 if grade.reliability is None else grade.reliability, "reliability", 0, 1),
+            key=key.id,
+        )
         async with self._one_at_a_time:
-            entry = await asyncio.to_thread(self._keep, key, call_id, score)
-        taken = Taken(call_id, entry.model, entry.task, score)
+            entry = await asyncio.to_thread(self._keep, key, said)
+        taken = Taken(said.call_id, entry.model, entry.task, said.score)
         exchange.respond(200, JSON_LINES, msgspec.json.encode(taken))
 
-    def _keep(self, key: Key, call_id: str, score: float) -> Entry:
+    def _keep(self, key: Key, said: Feedback) -> Entry:
         """The attempt that was graded. In a thread."""
+        call_id = said.call_id
         entry = self._ledger.feedback.target(call_id)
         if entry is None:  # it may still lie in a journal, another worker's too
             self._ledger.flush()
@@ -80,7 +92,7 @@ class FeedbackDoor:
                 "`x-pointsman-call` of its answer; a call that failed, or was stopped before it began, has none to "
                 "grade."
             )
-        self._ledger.feedback.add(Feedback(call_id, self._wall(), score, key=key.id))
+        self._ledger.feedback.add(said)
         return entry
 
 
@@ -112,6 +124,18 @@ def _score_of(grade: Grade) -> float:
     if grade.rating is not None:
         return (_within(grade.rating, "rating", 1, 5) - 1) / 4
     return _within(grade.score, "score", 0, 1)
+
+
+def _source_of(grade: Grade) -> Literal["user", "judge"]:
+    match grade.source:
+        case None | "user":
+            return "user"
+        case "judge":
+            return "judge"
+    raise InvalidCall(
+        f'`source` is {grade.source[:50]!r}: it is "user" or "judge". What fails by itself is noticed here by itself.',
+        param="source",
+    )
 
 
 def _within(value: float | None, name: str, least: float, most: float) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, structs
 
-from ..core import to_usd
+from ..core import LedgerError, to_usd
 from ..endpoints.gate import Gate
 from ..ledger import BudgetStatus, CostRow, Entry, PerformanceRow
+from ..routing import Prompt
 
 
 class CandidateView(Struct, frozen=True):
@@ -30,8 +32,13 @@ class DecisionView(Struct, frozen=True):
     """'local', 'free' or 'paid'."""
     status: str
     error: str
+    finish: str
+    """Why the answer ended; '' where it did not."""
     task: str
     complexity: str
+    tasks: dict[str, float] | None
+    """Probabilities, of those that have a hundredth at least; null where the prompt's features were not kept."""
+    complexities: dict[str, float] | None
     strategy: str
     policy: str
     decision: str
@@ -46,7 +53,7 @@ class DecisionView(Struct, frozen=True):
 
 
 def decision_view(entry: Entry) -> DecisionView:
-    usage = entry.usage
+    usage, prompt = entry.usage, _prompt(entry.features)
     return DecisionView(
         id=entry.attempt_id,
         call=entry.call_id,
@@ -56,8 +63,11 @@ def decision_view(entry: Entry) -> DecisionView:
         deployment=entry.deployment,
         status=entry.status,
         error=entry.error,
+        finish=entry.finish,
         task=entry.task,
         complexity=entry.complexity,
+        tasks=None if prompt is None else _likely(prompt.tasks),
+        complexities=None if prompt is None else _likely(prompt.complexities),
         strategy=entry.strategy,
         policy=entry.policy,
         decision=entry.decision_id,
@@ -70,6 +80,20 @@ def decision_view(entry: Entry) -> DecisionView:
         ttft_ms=None if entry.ttft is None else round(entry.ttft * 1000, 1),
         ms=round(entry.seconds * 1000, 1),
     )
+
+
+def _prompt(features: bytes) -> Prompt | None:
+    try:
+        return Prompt.decode(features)
+    except LedgerError:  # none were kept, or those of another version
+        return None
+
+
+def _likely(probabilities: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(chance, 3) for name, chance in probabilities.items() if chance >= LEAST_SHOWN}
+
+
+LEAST_SHOWN = 0.01
 
 
 def cost_view(row: CostRow) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""What recorded calls and grades say, in the words of the learners; and what was learned, as it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from ..core import FAULTS_OF_UPSTREAMS, LedgerError, Nanos, Weighed
+from ..ledger import Chosen, Entry, Graded, Speed
+from ..routing import Drift, Evidence, Grade, Outcome, Prompt, Seen
+
+Expects = Callable[[str, Prompt | None], float | None]
+"""The quality, 0 to 1, that is expected now of a model on a prompt that was read earlier (None: on any), without what
+grades have taught. None where there is no such model any more."""
+
+
+class Lessons(Struct, frozen=True, array_like=True):
+    """What is stored of a state: what follows from grades alone. A field is known by its place: new ones go to the end,
+    with a default, so that an older pointsman and a newer one read each other's."""
+
+    evidence: dict[str, Evidence]
+    drift: dict[str, Drift]
+    router: str = ""
+    """`InUse.digest` of the router whose expectations the grades were compared with."""
+    fell_at: dict[str, float] = {}
+    """When a model was last found to do worse than it did, in unix seconds."""
+
+
+encode_lessons = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Lessons).decode
+
+
+def decode_lessons(stored: bytes) -> Lessons | None:
+    """None for what cannot be read: a newer pointsman may have written it, or it was damaged."""
+    try:
+        return _decode(stored)
+    except msgspec.DecodeError:
+        return None
+
+
+def forgotten(lessons: Lessons) -> Lessons:
+    """What is left when another router is put in place, or taken away: the grades told how wrong the one before was,
+    and a router that was fitted on them knows what they say. To add that up would be to learn it twice."""
+    return Lessons(
+        {model: Evidence(epoch=one.epoch) for model, one in lessons.evidence.items()}, {}, "", lessons.fell_at
+    )
+
+
+def grade_of(graded: Graded, expects: Expects, since: float) -> Grade | None:
+    """None where nothing can be learned by it.
+
+    Nothing is by what is noticed automatically: that is failures alone, and a model that is asked often has some. They
+    count among the attempts that failed (`seen_by`), of which it is known how many did not.
+
+    A call that was routed by what is in use, `since` then, has recorded what was expected of its model. Of any other
+    it is asked what would be expected now, on the prompt as its features tell it.
+
+    Where the prompt's vector was not recorded, the grade tells of the model's level and of the kind of task alone: how
+    the model departs from that on such prompts is a small part of the noise.
+    """
+    entry, feedback = graded.entry, graded.feedback
+    if feedback.source == "automatic":
+        return None
+    prompt = _prompt(entry.features)
+    prior = None
+    if entry.at >= since:
+        prior = next((one.prior for one in entry.candidates if one.model == entry.model), None)
+    if prior is None:
+        prior = expects(entry.model, prompt)
+    if prior is None or not 0 <= prior <= 1:
+        return None
+    return Grade(
+        model=entry.model,
+        context=_context(prompt),
+        score=feedback.score,
+        prior=prior,
+        reliability=feedback.reliability,
+    )
+
+
+def _prompt(features: bytes) -> Prompt | None:
+    try:
+        return Prompt.decode(features)
+    except LedgerError:  # none were kept, or those of another version
+        return None
+
+
+def _context(prompt: Prompt | None) -> tuple[float, ...]:
+    from ..routing.contexts import context_of  # late: numpy, and most processes see no grade
+    from ..routing.learned.reading import unpack
+
+    try:
+        return context_of(prompt, None if prompt is None else unpack(prompt.vector))
+    except ValueError:
+        return context_of(prompt, None)
+
+
+def outcomes_of(entries: Sequence[Entry]) -> list[Outcome]:
+    """Without what says nothing of its model: its caller left, or was at fault, or the key was."""
+    return [
+        Outcome(
+            entry.model,
+            entry.status == "ok",
+            entry.seconds,
+            entry.ttft,
+            0 if (usage := entry.usage) is None else usage.output + usage.reasoning,
+            spent=(entry.cost or Nanos(0)) if entry.candidates else Nanos(0),
+            explored=explored(entry.model, entry.candidates),
+        )
+        for entry in entries
+        if entry.status != "cancelled" and (not entry.error or entry.error in FAULTS_OF_UPSTREAMS)
+    ]
+
+
+def explored(model: str, candidates: Sequence[Weighed]) -> Nanos:
+    """What the choice cost more than that of the best score was expected to cost. Nothing where that one could not have
+    been drawn: then it was a conversation that stayed with its model."""
+    serving = [one for one in candidates if one.score is not None]
+    best = max(serving, key=lambda one: one.score or 0.0, default=None)
+    chosen = next((one for one in serving if one.model == model), best)
+    if best is None or chosen is None or chosen is best or not (chosen.probability and best.probability):
+        return Nanos(0)
+    return Nanos(0) if chosen.cost is None or best.cost is None else Nanos(max(0, round(chosen.cost - best.cost)))
+
+
+def spent_and_explored(choices: Sequence[Chosen]) -> tuple[Nanos, Nanos]:
+    """What routed calls cost, and the part of it that exploring cost."""
+    return (
+        Nanos(sum(one.cost or 0 for one in choices)),
+        Nanos(sum(explored(one.model, one.candidates) for one in choices)),
+    )
+
+
+def seen_by(speeds: Sequence[Speed]) -> dict[str, Seen]:
+    return {
+        speed.model: Seen(
+            calls=speed.attempts,
+            failed=speed.failed + speed.useless,
+            ttft=speed.ttft,
+            seconds=speed.seconds,
+            timed=speed.ok,
+            output_tokens=speed.output_tokens,
+        )
+        for speed in speeds
+    }

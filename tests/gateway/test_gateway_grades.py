@@ -1,0 +1,220 @@
+"""Where grades come from, who shares what they teach, and what a ledger full of oddities does to it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from gateway_samples import gateway
+from graded_calls import TWO, grade, served
+from msgspec import structs
+
+from pointsman.core import ManualClock, Nanos, Weighed
+from pointsman.gateway import Gateway, as_chat
+from pointsman.gateway.learning import MOST_GRADES, MOST_PORTIONS, RELOAD_EVERY, REST, SPENT_IN
+from pointsman.gateway.lessons import explored
+from pointsman.ledger import Feedback, StoredState
+from pointsman.routing import Prompt
+from pointsman.routing.learned import CONTEXT
+
+
+def grades_of(asked: Gateway) -> dict[str, int]:
+    return {model: evidence.grades for model, evidence in asked.learning.state.evidence.items()}
+
+
+async def test_grades_of_calls_that_named_their_model_count(tmp_path: Path) -> None:
+    """Whoever compares two models by hand, and grades them, would teach nobody anything."""
+    clock = ManualClock()
+    async with gateway(tmp_path, TWO, clock=clock) as asked:
+        first = await served(asked, model="one")
+        grade(asked, first, 0.0)
+        asked.learning.study()
+        level = asked.learning.state.evidence["one"]
+        assert level.gram[0] > 0 and not any(level.gram[1:CONTEXT]), "nothing had been read in the text"
+        assert any(level.gram[CONTEXT:]), "but of what kind it is"
+        for number in range(30):
+            clock.advance(1)
+            entry = await served(asked, f"Question {number} about railway points?", model="two")
+            grade(asked, entry, 1.0)
+        asked.learning.study()
+        assert Prompt.decode(first.features).vector == b"" and Prompt.decode(entry.features).vector
+        assert grades_of(asked) == {"one": 1, "two": 30}
+        assert sum(map(bool, asked.learning.state.evidence["two"].gram)) > 50
+        decision = asked.decide(asked.call(as_chat("Where do railway points stand?"), model="private"))
+    assert decision.chosen == "two"
+    quality = decision.candidates[0].quality
+    assert quality is not None and quality.value > 0.65
+
+
+async def test_a_grade_counts_where_nothing_was_kept_of_the_prompt(tmp_path: Path) -> None:
+    """Whoever keeps no features would teach nobody anything, nor whoever calls often."""
+    async with gateway(tmp_path, TWO + "ledger: {features: false}\n") as asked:
+        for model in ("two", "private"):
+            entry = await served(asked, model=model)
+            assert entry.features == b""
+            grade(asked, entry, 1.0)
+        asked.learning.study()
+        assert grades_of(asked) == {"two": 1, "one": 1}
+
+
+async def test_a_grade_of_a_model_that_is_gone_is_passed_over(tmp_path: Path) -> None:
+    """One model fewer in the configuration, and nothing would be learned any more."""
+    async with gateway(tmp_path, TWO) as asked:
+        grade(asked, await served(asked, model="two"), 1.0)
+    async with gateway(
+        tmp_path, TWO.replace("  two: {provider: sim, quality: 0.6}\n", "").replace(", two", "")
+    ) as less:
+        grade(less, await served(less, model="one"), 1.0)
+        less.learning.study()
+        assert grades_of(less) == {"one": 1}
+
+
+async def test_a_routed_call_waits_for_the_ledger_beside_the_others(tmp_path: Path) -> None:
+    """The first routed call of a process would hold up all that it is serving."""
+    async with gateway(tmp_path, TWO) as asked:
+        free, begun = threading.Event(), threading.Event()
+
+        def study_slowly() -> None:
+            with asked.learning._studying:
+                begun.set()
+                free.wait(10)
+
+        slow = threading.Thread(target=study_slowly)
+        slow.start()
+        begun.wait()
+        call = asyncio.create_task(asked.ask("Hello!"))
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert slow.is_alive() and not call.done()
+        free.set()
+        assert (await (await call).read()).text
+        slow.join()
+
+
+DEAR = (Weighed("cheap", 0.6, 0.9, cost=100.0), Weighed("dear", 0.5, 0.1, cost=900.0))
+
+
+async def test_what_exploring_has_cost_counts_for_all_processes(tmp_path: Path) -> None:
+    """Each worker, and each command that is run anew, would spend as much on trying out as all of them may."""
+    clock = ManualClock()
+    async with gateway(tmp_path, TWO, clock=clock) as asked:
+        plain = await served(asked)
+        tried = structs.replace(
+            plain, attempt_id="1" * 32, model="dear", cost=Nanos(900), candidates=DEAR, probability=0.1
+        )
+        asked.learning.add([tried])
+        assert (asked.learning.state.spent, asked.learning.state.explored) == (900, 800)
+        for other in (tried, structs.replace(tried, attempt_id="2" * 32, at=plain.at - SPENT_IN - 60)):
+            asked.ledger.record(other)
+        asked.ledger.flush()
+        async with gateway(tmp_path, TWO, clock=clock) as beside:
+            assert (beside.learning.state.spent, beside.learning.state.explored) == (900, 800)
+            asked.ledger.record(structs.replace(tried, attempt_id="3" * 32))
+            asked.ledger.flush()
+            clock.advance(RELOAD_EVERY)
+            beside.learning.study()
+            assert (beside.learning.state.spent, beside.learning.state.explored) == (1800, 1600)
+
+
+def test_a_conversation_that_stays_with_a_dear_model_explores_nothing() -> None:
+    """Long conversations would use up what may be spent on trying out."""
+    assert explored("dear", DEAR) == 800
+    stays = (structs.replace(DEAR[0], probability=0.0), structs.replace(DEAR[1], probability=1.0))
+    assert explored("dear", stays) == 0
+
+
+async def test_a_state_that_cannot_be_read_is_told_once_and_learned_around(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a step back to an older version, or one damaged row, nothing would ever be learned again."""
+    async with gateway(tmp_path, TWO) as asked:
+        for number in range(3):
+            grade(asked, await served(asked, f"Question {number}?"), 1.0)
+        asked.learning.study()
+        before = asked.learning.state.evidence
+        late = await served(asked)
+        grade(asked, late, 1.0)
+        newest = asked.ledger.states.latest()
+        assert newest is not None
+        assert asked.ledger.states.add(StoredState(newest.version + 6, 0.0, newest.through + 1, b"of a time to come"))
+    async with gateway(tmp_path, TWO) as again:
+        again.learning.study()
+        assert sum(grades_of(again).values()) == sum(one.grades for one in before.values()) + 1
+        stored = again.ledger.states.latest()
+        assert stored is not None and stored.version == newest.version + 7
+        assert again.ledger.states.add(StoredState(stored.version + 1, 0.0, 0, b""))
+        again.learning.study()
+        assert sum(grades_of(again).values()) == 4
+    assert caplog.text.count("cannot be read") == 1 and f"version {newest.version + 6}" in caplog.text
+
+
+@contextmanager
+def changed(home: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(home / "ledger.sqlite", isolation_level=None)) as connection:
+        yield connection
+
+
+async def test_a_fault_in_studying_is_told_when_it_begins_and_when_it_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log would have the same line every two seconds, or one damaged row would fail every call."""
+    clock = ManualClock()
+    async with gateway(tmp_path, TWO, clock=clock) as asked:
+        entry = await served(asked)
+        grade(asked, entry, 1.0)
+        with changed(tmp_path / "home") as connection:
+            connection.execute("UPDATE contexts SET status = 'rubbish'")
+            for _ in range(3):
+                asked.learning.study()
+                clock.advance(REST)
+            assert caplog.text.count("Grades cannot be studied") == 1
+            async with gateway(tmp_path, TWO) as other:
+                assert (await (await other.ask("Hello!")).read()).text
+            connection.execute("DELETE FROM contexts WHERE status = 'ok'")
+            connection.execute("UPDATE contexts SET status = 'ok'")
+        asked.learning.study()
+        asked.learning.study()
+        assert caplog.text.count("studied again") == 1
+        assert grades_of(asked) == {"one": 1}
+
+
+async def test_a_flood_of_grades_is_learned_a_part_at_a_time(tmp_path: Path) -> None:
+    """After an import of many grades entries would wait to be stored until all were learned."""
+    async with gateway(tmp_path, TWO) as asked:
+        entry = await served(asked)
+        many = MOST_GRADES * MOST_PORTIONS + 10
+        sample = Feedback(entry.call_id, entry.at, 1.0)
+        asked.ledger.feedback.add(sample)
+        with changed(tmp_path / "home") as connection:
+            connection.execute("BEGIN")
+            columns = "call_id, attempt_id, at, score, source, reliability, entry, looked, first"
+            for number in range(many - 1):
+                connection.execute(
+                    f"INSERT INTO feedback ({columns}, key) SELECT {columns}, ? FROM feedback WHERE number = 1",
+                    (str(number),),
+                )
+            connection.execute("COMMIT")
+        asked.learning.study()
+        assert grades_of(asked) == {"one": MOST_GRADES * MOST_PORTIONS}
+        asked.learning.study()
+        assert grades_of(asked) == {"one": many}
+
+
+async def test_learning_goes_on_in_another_ledger(tmp_path: Path) -> None:
+    """Once the ledger was moved away, a server that runs would learn nothing until it was started again."""
+    async with gateway(tmp_path, TWO) as asked:
+        for number in range(3):
+            grade(asked, await served(asked, f"Question {number}?"), 1.0)
+        asked.learning.study()
+        assert sum(grades_of(asked).values()) == 3
+        with changed(tmp_path / "home") as connection:
+            for table in ("feedback", "states", "sqlite_sequence"):
+                connection.execute(f"DELETE FROM {table}")
+        grade(asked, await served(asked), 1.0)
+        asked.learning.study()
+        assert sum(grades_of(asked).values()) == 1
