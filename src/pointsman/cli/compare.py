@@ -102,6 +102,7 @@ def compare(
 async def _compare(gateway: Gateway, names: Sequence[str], chat: Callable[[bool], Chat], timeout: float) -> Comparison:
     """`chat` makes the prompt, told whether all engines are local."""
     async with gateway:
+        await gateway.ready()  # its answers may be graded, and learned from
         names = names or _that_cost_nothing(gateway)
         engines = [Engine(name, gateway.find(name)) for name in names]
         prompt = chat(all(name.startswith("local/") for name in names))

@@ -145,7 +145,7 @@ class Gateway:
                 most_attempts=self.config.retries.attempts,
                 most_rounds=self.config.retries.rounds,
             ),
-            ready=self._ready,
+            ready=self.ready,
             state=self._learnt,
             forecasts=self._forecasts,
             conversations=Conversations(self.state, clock),
@@ -268,6 +268,12 @@ class Gateway:
             timeouts=NO_TIMEOUTS if timeout is None else Timeouts(total=timeout),
         )
 
+    async def ready(self) -> None:
+        """Reads in a thread what must be read from files before a call is routed, some 0.1 s. From then on calls that
+        name their model are recorded with what learners read in their prompts, too."""
+        await self._forecasts.ready()
+        await self.learning.ready()
+
     def find(self, name: str) -> Ask:
         """The Ask behind a name for `model:`. Raises UnknownModel, or NoCandidate where it cannot serve."""
         return self._directory.find(name, NO_NEEDS)
@@ -332,11 +338,6 @@ class Gateway:
     async def _study(self) -> None:
         for model in await asyncio.to_thread(self.learning.study):
             self._alerting.tell_change(model)
-
-    async def _ready(self) -> None:
-        """What must be read from files before a call is routed is read in a thread."""
-        await self._forecasts.ready()
-        await self.learning.ready()
 
     def _learnt(self) -> RouteState:
         self._attempts.tell()

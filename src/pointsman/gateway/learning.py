@@ -171,11 +171,8 @@ class Learning:
         stored, before = self._ledger.states.latest(), self._router
         self._router = self._router_in_use()
         if stored is None:
-            self._graded, self._through, self._fell_at = (
-                RouteState(),
-                0,
-                {},
-            )  # it may be that of another ledger, which was moved away
+            # What is known may be from another ledger, which was moved away.
+            self._graded, self._through, self._fell_at = RouteState(), 0, {}
             return False
         if stored.version == self._graded.version and before.digest == self._router.digest:
             return False
