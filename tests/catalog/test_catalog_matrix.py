@@ -3,9 +3,10 @@
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 
 from pointsman.catalog import FREE, Measured, Price, PriceBook, Quote, parse_size, rows, select, shipped_catalog
-from pointsman.catalog.matrix import ENOUGH_GRADES
+from pointsman.catalog.matrix import ENOUGH_TIMES, Marks
 from pointsman.core import ConfigError
 
 CATALOG = shipped_catalog()
@@ -83,7 +84,7 @@ def test_kind_capability_availability_and_age_filter(matrix):
 
 def test_a_measured_figure_takes_the_place_of_the_prior():
     """What was recorded would never change the order that was guessed at first."""
-    measured = {"local/smollm2-135m": Measured(calls=50, quality=9.5, grades=20, latency_ms=40.0, success=1.0)}
+    measured = {"local/smollm2-135m": Measured(calls=50, quality=9.5, latency_ms=40.0, timed=50, success=1.0)}
     matrix = rows(
         CATALOG,
         lambda provider, model_id: Quote(FREE, None),
@@ -93,15 +94,31 @@ def test_a_measured_figure_takes_the_place_of_the_prior():
     best = select(matrix, kind="chat", tier="local")[0]
     assert best.offer.endpoint == "local/smollm2-135m"
     assert best.quality("coding") == 9.5 and best.rubric("coding").performance < 5
-    assert best.latency_ms == 40.0
+    assert best.latency_ms == 40.0 and best.speed("coding") == 10.0
 
 
-def test_a_few_grades_do_not_take_the_place_of_the_prior():
-    """One user's bad day would put a model last for everybody."""
-    few = Measured(calls=50, quality=0.0, grades=ENOUGH_GRADES - 1)
-    matrix = rows(CATALOG, lambda provider, model_id: Quote(FREE, None), lambda offer: True, measured=lambda offer: few)
-    for row in matrix:
-        assert row.quality("coding") == row.stated_quality("coding") != 0.0
+@pytest.mark.parametrize(
+    ("latency_ms", "timed", "speed"),
+    [
+        (40.0, 9, 10.0),
+        (100.0, 9, 10.0),
+        (1000.0, 9, 6.0),
+        (1e6, 9, 0.0),
+        (0.0, 9, 10.0),
+        (1000.0, ENOUGH_TIMES - 1, None),
+    ],
+)
+def test_a_measured_speed_is_on_the_scale_of_stated_ones(latency_ms, timed, speed):
+    """A speed that was measured could not be compared with one that was stated; or one call would decide it."""
+    measured = Measured(latency_ms=latency_ms, timed=timed).speed
+    assert measured == speed if speed is None else measured == pytest.approx(speed)
+
+
+def test_what_a_user_states_goes_before_the_card(matrix):
+    """The table would contradict the configuration, and the router that believes it."""
+    row = structs.replace(matrix[0], own=Marks(quality=9.5))
+    assert row.stated("coding").quality == row.quality("coding") == 9.5
+    assert row.speed("coding") == matrix[0].speed("coding")
 
 
 def test_an_endpoints_own_window_takes_the_place_of_the_cards():

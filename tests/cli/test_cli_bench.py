@@ -53,10 +53,10 @@ def test_a_table_says_what_was_fitted_on_what(run: Run, data: Path) -> None:
         "--folds",
         "2",
         "--setting",
-        "trees=5,5,5",
+        "trees=15",
         **ONE_THREAD,
     )
-    assert "The learned router had trees=5,5,5." in done.stdout
+    assert "The learned router had trees=15." in done.stdout
     assert done.stdout.startswith("known\npool  figure")
     assert "2 folds by question over train and val; test was left alone." in done.stdout
     assert "± is one standard error" in done.stdout

@@ -45,6 +45,19 @@ def test_a_grade_is_shown_with_its_call(run: Run, config: Path, home: Path) -> N
     assert (told["call_id"], told["score"], told["source"]) == (call_id, 0.25, "user")
 
 
+def test_a_judge_is_told_from_a_user(run: Run, config: Path, home: Path) -> None:
+    """What a model says of another model's answers would count as much as what people say of them."""
+    run("ask", "hello", "--model", "echo")
+    run("feedback", "--last", "--good")
+    done = run("feedback", "--last", "--score", "0.25", "--source", "judge", "--reliability", "0.5")
+    assert "0.25 of 1 by a judge" in done.stdout, done.stderr
+    (call_id,) = calls(run)
+    assert kept(home) == [(call_id, 1.0, "user", ""), (call_id, 0.25, "judge", "")]
+    assert "0.25 of 1 (judge, reliability 0.5)" in run("ledger", "show", call_id).stdout
+    for wrong in (["--source", "automatic"], ["--reliability", "2"]):
+        assert run("feedback", "--last", "--good", *wrong).returncode == 2
+
+
 def test_the_beginning_of_an_id_will_do(run: Run, config: Path, home: Path) -> None:
     """Nobody types 32 digits."""
     run("ask", "hello", "--model", "echo")

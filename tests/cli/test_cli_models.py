@@ -3,16 +3,22 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cli_upstream import Run
+from cli_upstream import Run, in_a_terminal
 
-NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
-"""No proxy is there, so nothing outside this machine can be reached."""
+from pointsman.core import Nanos, Usage
+from pointsman.ledger import Entry, Feedback, Ledger
+
+NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "PIP_RETRIES": "0"}
+"""No proxy is there, so nothing outside this machine can be reached; and pip does not try five times."""
 
 
 def test_the_matrix_shows_prices_and_what_is_missing(run: Run, config: Path) -> None:
@@ -21,7 +27,7 @@ def test_the_matrix_shows_prices_and_what_is_missing(run: Run, config: Path) -> 
     lines = {line.split()[0]: line.split() for line in out.stdout.splitlines() if line}
     assert lines["echo"][1:4] == ["paid", "1.00", "2.00"] and lines["echo"][-1] == "yes"
     assert lines["unpriced"][2:4] == ["?", "?"]
-    assert lines["gpt-5"][-1] == "no"
+    assert lines["gpt-5"][8:] == ["no", "complex", "reasoning"] and lines["gpt-5"][7] == "0.2–0.5"
     assert "models need OPENAI_API_KEY" in out.stderr
 
 
@@ -31,18 +37,87 @@ def test_json_has_a_row_for_every_name(run: Run, config: Path) -> None:
     assert {"echo", "unpriced", "gpt-5", "local/smollm2-135m"} <= set(models)
     echo, unpriced = models["echo"], models["unpriced"]
     assert (echo["input_usd_per_mtok"], echo["context"], echo["available"]) == ("1", 8000, True)
+    assert echo["quality"] == echo["stated_quality"] == 9.0  # as the configuration states it
+    assert models["gpt-5"]["stated_ttft_ms"] == [200, 500] and models["gpt-5"]["best_use"] == "complex reasoning"
     assert (unpriced["input_usd_per_mtok"], unpriced["unavailable_reason"]) == (None, None)
     assert models["gpt-5"]["unavailable_reason"] == "has no key: set OPENAI_API_KEY"
 
 
-def test_what_was_measured_stands_beside_what_was_stated(run: Run, config: Path) -> None:
-    """Experience with a model would be invisible where models are chosen."""
-    run("ask", "hello", "--model", "echo")
-    models = {model["id"]: model for model in json.loads(run("models", "--json").stdout)["models"]}
-    assert models["echo"]["measured"]["calls"] == 1
-    assert models["echo"]["measured"]["ttft_ms"] > 0
-    assert models["unpriced"]["measured"] is None
-    assert "measured: echo · first word" in run("models").stderr
+def graded(home: Path, scores: list[float]) -> None:
+    """Answers of the model `echo`, and what was said of them."""
+    entries = [
+        Entry(
+            attempt_id=f"a{number}",
+            call_id=f"c{number}",
+            at=time.time() - 600 + number,
+            model="echo",
+            endpoint="mine/echo",
+            provider="mine",
+            status="ok",
+            seconds=2.0,
+            ttft=1.0,
+            usage=Usage(input=100, output=20),
+            cost=Nanos(1000),
+            task="chat",
+        )
+        for number in range(len(scores))
+    ]
+    with Ledger.open(home) as ledger:
+        for entry in entries:
+            ledger.record(entry)
+        ledger.flush()
+        for entry, score in zip(entries, scores, strict=True):
+            ledger.feedback.add(Feedback(entry.call_id, entry.at, score))
+
+
+def in_json(run: Run, *arguments: str) -> dict[str, Any]:
+    return {model["id"]: model for model in json.loads(run("models", "--json", *arguments).stdout)["models"]}
+
+
+def test_what_was_measured_stands_beside_what_was_stated(run: Run, home: Path, config: Path) -> None:
+    """Experience with a model would be invisible where models are chosen; or one bad day would put it last."""
+    graded(home, [0.0, 1.0, 0.0])
+    models = in_json(run)
+    echo = models["echo"]
+    measured = echo["measured"]
+    assert (measured["calls"], measured["ttft_ms"], measured["success"]) == (3, 1000.0, 1.0)
+    assert (measured["grades"], measured["mean_grade"]) == (3, 3.33)
+    assert 7.0 < measured["quality"] == echo["quality"] < 9.0 == echo["stated_quality"]
+    assert measured["speed"] == echo["speed"] == 6.0 and echo["stated_speed"] is None
+    assert models["unpriced"]["measured"] is None and echo["worsened"] is None
+    shown = run("models")
+    assert re.search(r"^echo .* 8\.\d +6 +1  yes$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^echo +9 → 8\.\d +\? → 6 +\? → 1 +3  100%  3: 3\.3$", shown.stderr, re.MULTILINE)
+    assert in_json(run, "--task", "coding")["echo"]["measured"]["grades"] == 0
+
+
+def test_the_table_and_the_router_believe_the_same(run: Run, home: Path, config: Path) -> None:
+    """A model would be chosen for a quality that no table shows."""
+    graded(home, [0.0] * 30)
+    echo = in_json(run)["echo"]
+    candidates = json.loads(run("route", "hello", "--json").stdout)["candidates"]
+    routed = next(one for one in candidates if one["model"] == "echo")
+    assert echo["quality"] < 5 and routed["quality"] * 10 == pytest.approx(echo["quality"], abs=1.5)
+
+
+def test_a_model_that_became_worse_is_told(run: Run, home: Path, config: Path) -> None:
+    """Only whoever reads the log of a server would hear of it."""
+    graded(home, [1.0] * 150 + [0.0] * 90)
+    echo = in_json(run)["echo"]
+    assert echo["worsened"]["times"] == 1 and echo["worsened"]["last"].startswith("20")
+    assert 0 < echo["worsened"]["grades_since"] < 90 and echo["quality"] < echo["measured"]["mean_grade"]
+    assert re.search(r"echo was found on 20\S+ to do worse than it did: grades before that", run("models").stderr)
+    checks = json.loads(run("doctor", "--offline", "--json").stdout)["checks"]
+    told = [check for check in checks if check["name"] == "quality"]
+    assert [check["state"] for check in told] == ["warning"] and "echo was found on" in told[0]["found"]
+
+
+def test_the_table_fits_the_terminal(variables: dict[str, str], home: Path, config: Path) -> None:
+    """Figures would stand under the heads of other columns."""
+    graded(home, [1.0])
+    shown = in_a_terminal({**variables, "NO_COLOR": "1", "TERM": "dumb"}, "models")
+    assert all(len(line.rstrip()) <= 80 for line in shown.splitlines()), shown
+    assert "best use" not in shown and "stated → measured" in shown
 
 
 def test_filters_and_sorting_hold(run: Run, config: Path) -> None:
@@ -52,6 +127,8 @@ def test_filters_and_sorting_hold(run: Run, config: Path) -> None:
     prices = [Decimal(model["output_usd_per_mtok"]) for model in models]
     assert models and prices == sorted(prices) and prices[-1] <= 1
     assert all(model["context"] >= 100_000 and model["quality"] >= 4 for model in models)
+    quick = json.loads(run("models", "--max-latency", "0.5", "--json").stdout)["models"]
+    assert quick and all(model["stated_ttft_ms"][1] <= 500 for model in quick)
     free = json.loads(run("models", "--tier", "free", "--json").stdout)["models"]
     assert {model["deployment"] for model in free} == {"free"}
     tools = json.loads(run("models", "--capability", "tools", "--json").stdout)["models"]

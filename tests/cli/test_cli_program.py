@@ -29,9 +29,9 @@ SUBCOMMANDS = [
 EVERY_COMMAND = [*((name,) for name in COMMANDS), *SUBCOMMANDS]
 
 
-def test_help_lists_every_command_and_exit_code(run: Run) -> None:
+def test_help_lists_every_command_and_exit_code(start: Run) -> None:
     """What nobody can find is not there."""
-    out = run("--help").stdout
+    out = start("--help").stdout
     assert all(f"  {name} " in out for name in COMMANDS)
     assert all(f"  {code} " in out for code in (0, 1, 2, 3, 4, 5, 130))
 
@@ -61,14 +61,14 @@ def test_help_starts_no_gateway() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_version_is_printed(run: Run) -> None:
+def test_version_is_printed(start: Run) -> None:
     """A bug report could not name what it is about."""
-    assert run("--version").stdout.startswith("pointsman, version ")
+    assert start("--version").stdout.startswith("pointsman, version ")
 
 
-def test_an_unknown_command_is_told_with_the_likely_one(run: Run) -> None:
+def test_an_unknown_command_is_told_with_the_likely_one(start: Run) -> None:
     """A slip of the pen would cost a look into the help."""
-    done = run("rout", "hello")
+    done = start("rout", "hello")
     assert done.returncode == 2
     assert "Did you mean 'route'?" in done.stderr
 
@@ -160,16 +160,16 @@ def test_a_weak_key_will_do_where_only_this_machine_listens(run: Run, tmp_path: 
     assert run("config", "check", str(file)).returncode == 0
 
 
-def test_a_dotenv_file_that_cannot_be_parsed_is_told_without_its_contents(run: Run, tmp_path: Path) -> None:
-    """A key would be missing and nobody would know why; or it would be printed. (`run` looks for the canary.)"""
+def test_a_dotenv_file_that_cannot_be_parsed_is_told_without_its_contents(start: Run, tmp_path: Path) -> None:
+    """A key would be missing and nobody would know why; or it would be printed. (`start` looks for the canary.)"""
     (tmp_path / ".env").write_text(f'GOOD=1\n\nOTHER_KEY="{CANARY}\n', "utf-8")
     for command in (("models", "ps"), ("config", "show"), ("ledger", "path")):
-        done = run(*command)
+        done = start(*command)
         assert done.returncode == 0
         assert f"warning: {tmp_path / '.env'}:3: " in done.stderr
         assert "dotenv could not" not in done.stderr and "GOOD" not in done.stderr
     (tmp_path / "needs.yaml").write_text("providers: {openai: {api_key: {env: OTHER_KEY}}}\n", "utf-8")
-    done = run("models", "--config", "needs.yaml")
+    done = start("models", "--config", "needs.yaml")
     assert done.returncode == 2 and "warning: " in done.stderr and "OTHER_KEY is not set" in done.stderr
 
 
@@ -199,13 +199,13 @@ def test_what_config_show_prints_can_be_read_again(run: Run, config: Path, tmp_p
     assert run("config", "check", str(copy)).returncode == 0
 
 
-def test_a_ledger_that_cannot_be_opened_has_its_own_exit_code(run: Run, home: Path, config: Path) -> None:
+def test_a_ledger_that_cannot_be_opened_has_its_own_exit_code(start: Run, home: Path, config: Path) -> None:
     """A script could not tell a damaged record from a failed call."""
     (home / "ledger.sqlite").write_bytes(b"this is no database" * 100)
     for command in (("cost",), ("ledger", "show"), ("ledger", "export"), ("keys", "list")):
-        done = run(*command)
+        done = start(*command)
         assert (done.returncode, str(home / "ledger.sqlite") in done.stderr) == (4, True)
-    assert json.loads(run("cost", "--json").stdout)["error"]["type"] == "ledger"
+    assert json.loads(start("cost", "--json").stdout)["error"]["type"] == "ledger"
 
 
 def test_a_home_that_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """`pointsman replay`: recorded traffic decided anew, by the real program and from a real ledger."""
 
 import json
+import math
 import re
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -9,9 +12,10 @@ from typing import Any
 
 import pytest
 from cli_upstream import Run, in_a_terminal
+from msgspec import structs
 
 from pointsman.cli.replay import read_policy
-from pointsman.core import ConfigError, InvalidCall
+from pointsman.core import ConfigError, InvalidCall, Usage
 from pointsman.ledger import Ledger
 from recorded_traffic import BEGIN, MODELS, Simulated, simulate, without_estimates
 
@@ -78,26 +82,26 @@ def test_estimates_hold_the_truth(run: Run, explored: Simulated, policy: str) ->
         assert report["changed"] > 0 and float(report["savings"]["saved_usd"]) > 0
 
 
-def test_the_same_ledger_and_seed_give_the_same_bytes(run: Run, explored: Simulated) -> None:
+def test_the_same_ledger_and_seed_give_the_same_bytes(start: Run, explored: Simulated) -> None:
     """CI could not tell a change of policy from chance."""
     command = ("replay", "--policy", "always:mid", "--since", SINCE, "--show", "5")
     for form in ((), ("--json",)):
-        one, same, other = (run(*command, *form, "--seed", seed).stdout for seed in ("3", "3", "4"))
+        one, same, other = (start(*command, *form, "--seed", seed).stdout for seed in ("3", "3", "4"))
         assert one and one == same
         assert one != other
 
 
 def test_nothing_is_called(
-    run: Run, explored: Simulated, offline: dict[str, str], upstream: ThreadingHTTPServer
+    start: Run, explored: Simulated, offline: dict[str, str], upstream: ThreadingHTTPServer
 ) -> None:
     """A replay of a month would be paid for once more."""
-    assert replayed(run, "--policy", "frugal", **offline)["decisions"] == 600
+    assert replayed(start, "--policy", "frugal", **offline)["decisions"] == 600
     assert upstream.seen == []  # type: ignore[attr-defined]
 
 
-def test_the_guard_against_sockets_bites(run: Run, config: Path, offline: dict[str, str]) -> None:
+def test_the_guard_against_sockets_bites(start: Run, config: Path, offline: dict[str, str]) -> None:
     """The test above would pass whatever a replay did."""
-    assert run("ask", "hello", "--model", "echo", **offline).returncode == 99
+    assert start("ask", "hello", "--model", "echo", **offline).returncode == 99
 
 
 def test_people_get_a_table_that_fits_their_terminal(variables: dict[str, str], explored: Simulated) -> None:
@@ -109,7 +113,7 @@ def test_people_get_a_table_that_fits_their_terminal(variables: dict[str, str], 
     assert all(len(line.rstrip()) <= 80 for line in shown.splitlines()), shown
     for expected in ("Policy always:big on 600 decisions", "policy, SNIPS", "n_eff", "Net extra cost: $", "tried with"):
         assert expected in shown
-    assert "Not in it: caches" in " ".join(shown.split())
+    assert "Not in it: limits" in " ".join(shown.split())
 
 
 def test_a_log_that_cannot_tell_says_so(run: Run, home: Path, config: Path) -> None:
@@ -134,6 +138,50 @@ def test_decisions_without_estimates_are_counted_and_told(run: Run, home: Path, 
     assert "40: nothing was recorded of what was expected" in done.stderr
     report = replayed(run, "--policy", "always:anything")
     assert report["decisions"] == 0 and report["left_out"][0]["decisions"] == 40
+
+
+def test_what_was_tampered_with_is_counted_and_told(run: Run, home: Path, config: Path) -> None:
+    """A grade of 5 would make a mean of 2, one of letters a traceback, and damaged entries would be missing unseen."""
+    record(home, simulate(1, 60, failing=0.0))
+    with closing(sqlite3.connect(home / "ledger.sqlite")) as ledger, ledger:
+        for number, rubbish in enumerate((5.0, -3.0, "abc", b"xx", math.inf), 1):
+            ledger.execute("UPDATE feedback SET score = ? WHERE number = ?", (rubbish, number))
+        ledger.execute("UPDATE feedback SET reliability = 'much' WHERE number = 7")
+        ledger.execute("UPDATE feedback SET at = 'noon' WHERE number = 8")
+        ledger.execute("UPDATE feedback SET source = 'nobody' WHERE number = 9")
+        ledger.execute("UPDATE entries SET details = x'ff00ff' WHERE number <= 4")
+    report = replayed(run, "--policy", "logged")
+    assert (report["decisions"], report["unreadable_grades"]) == (56, 8)
+    assert [(one["decisions"], one["why"][:30]) for one in report["left_out"]] == [
+        (4, "what was weighed cannot be rea")
+    ]
+    assert 0 <= report["quality"]["logged"]["value"] <= 1
+    shown = run("replay", "--policy", "logged", "--since", SINCE).stdout
+    assert "Left out, 4 decisions: what was weighed cannot be read" in shown
+    assert "Left out, 8 grades of the whole ledger" in shown
+    assert json.loads(run("models", "--json").stdout)["models"]
+
+
+def test_caches_that_are_lost_are_priced_as_configured(run: Run, home: Path, config: Path) -> None:
+    """Savings would be net of caches in the library alone."""
+    priced = "".join(
+        f"  {name}: {{provider: mine, price: {{input: 10, output: 2, cache_read: 1}}}}\n" for name in MODELS
+    )
+    config.write_text(config.read_text("utf-8").replace("models:\n", f"models:\n{priced}", 1), "utf-8")
+    simulated = simulate(1, 200, explored=0.5, failing=0.0)
+    entries = [
+        structs.replace(entry, session="s", usage=Usage(input=10, cache_read=1000, output=5))
+        for entry in simulated.entries
+    ]
+    record(home, Simulated(tuple(entries), (), {}))
+    report = replayed(run, "--policy", "performance")
+    savings = report["savings"]
+    assert savings["saved_usd"] and savings["conversations"] == 1 and savings["caches_unknown"] == 0
+    lost = savings["cache_tokens_lost"]
+    assert savings["switches"] > 0 < lost and float(savings["cache_usd_lost"]) > 0
+    shown = run("replay", "--policy", "performance", "--since", SINCE).stdout
+    assert "In 1 conversation of several turns the policy changes the model" in shown
+    assert f": {lost:,} tokens would be read anew" in shown
 
 
 def test_calls_that_named_their_model_were_not_decided(run: Run, config: Path) -> None:

@@ -22,6 +22,8 @@ def test_explain_lists_who_can_serve_and_groups_the_others(run: Run, config: Pat
     """Seventy lines about missing keys would hide the two that matter."""
     out = run("route", "hello", "--explain").stdout
     assert [word for word in ("score", "chosen", "quality", "cost", "seconds") if word not in out] == []
+    assert re.search(r"^Read as chat \(\d+%(; \w+ \d+%)?\) and simple \(\d+%(; moderate \d+%)?\)\.$", out, re.MULTILINE)
+    assert re.search(r"^echo .* 0\.90 ±0\.15 +\$[\d.]+ ±[\d.]+ +unknown$", out, re.MULTILINE)
     assert re.search(r"^  echo = [+-]\d\.\d{3} quality \((assumed|stated)\) ", out, re.MULTILINE)
     assert "models need OPENAI_API_KEY" in out
     assert "local/smollm2-135m is not here yet: pointsman models pull smollm2-135m" in out
@@ -32,7 +34,11 @@ def test_json_holds_every_candidate(run: Run, config: Path) -> None:
     """A script could not tell why a model was passed over."""
     done = run("route", "hello", "--json", "--priority", "performance")
     route = json.loads(done.stdout)
-    assert set(route) == {"task", "complexity", "chosen", "reason", "policy", "candidates"}
+    assert set(route) == {
+        *("task", "complexity", "tasks", "complexities", "chosen", "reason", "policy", "candidates"),
+    }
+    assert next(iter(route["tasks"])) == route["task"] and sum(route["tasks"].values()) == pytest.approx(1, abs=0.01)
+    assert next(iter(route["complexities"])) == "simple"
     assert (route["chosen"], route["policy"]) == ("echo", "objective:performance")
     first = route["candidates"][0]
     assert set(first) == {
@@ -99,18 +105,40 @@ def test_a_batch_is_a_prompt_a_line(run: Run, config: Path, tmp_path: Path) -> N
     file.write_text("hello\n\nWrite a Python function that adds.\n", "utf-8")
     lines = run("route", "--batch", str(file)).stdout.splitlines()
     assert [line.split("\t")[0] for line in lines] == ["echo", "echo"]
-    assert lines[1].split("\t")[1:] == ["coding", "Write a Python function that adds."]
+    assert lines[1].split("\t")[1:] == ["coding", "simple", "Write a Python function that adds."]
+    refused = run("route", "--batch", str(file), "--explain")
+    assert refused.returncode == 2 and "--json has all candidates" in " ".join(refused.stderr.split())
 
 
 def test_a_batch_of_json_lines_gives_json_lines(run: Run, config: Path, tmp_path: Path) -> None:
     """Prompts of several lines could not be told apart."""
     file = tmp_path / "prompts.jsonl"
-    file.write_text('{"prompt": "one\\ntwo", "id": 7}\n{"prompt": "three"}\n', "utf-8")
-    lines = run("route", "--batch", str(file), "--json").stdout.splitlines()
-    assert [json.loads(line)["prompt"] for line in lines] == ["one\ntwo", "three"]
+    file.write_text('{"prompt": "one\\ntwo", "id": 98765432109876543210, "task": [1]}\n{"prompt": ""}\n', "utf-8")
+    one, two = map(json.loads, run("route", "--batch", str(file), "--json").stdout.splitlines())
+    assert (one["prompt"], two["prompt"]) == ("one\ntwo", "")
+    assert (one["id"], one["task"], one["given"]) == (98765432109876543210, "chat", {"task": [1]})
+    assert "given" not in two and two["chosen"] == "echo"
+    assert run("route", "--batch", str(file)).stdout.splitlines()[1] == "echo\tchat\tsimple\t"
 
 
-@pytest.mark.parametrize("text", ['{"prompt": "a"}\n{"promt": "b"}\n', '{"prompt": "a"}\nrubbish\n'])
+@pytest.mark.parametrize(("arguments", "stdin"), [(("",), ""), ((), ""), ((), " \n"), (("  ",), "")])
+def test_an_empty_prompt_is_decided_too(run: Run, config: Path, arguments: tuple[str, ...], stdin: str) -> None:
+    """A program that checks what it would send would fall over the one prompt that is empty."""
+    done = run("route", *arguments, "--explain", stdin=stdin)
+    assert done.returncode == 0 and done.stdout.startswith("→ echo\nSimple chat")
+    assert "There is no text to read; taken for chat" in done.stdout
+    assert run("ask", *arguments, stdin=stdin).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"prompt": "a"}\n{"promt": "b"}\n',
+        '{"prompt": "a"}\n{"prompt": 7}\n',
+        '{"prompt": "a"}\n[]\n',
+        '{"prompt": "a"}\nrubbish\n',
+    ],
+)
 def test_a_broken_line_of_a_batch_is_named(run: Run, config: Path, tmp_path: Path, text: str) -> None:
     """One line of ten thousand would have to be searched for."""
     file = tmp_path / "prompts.jsonl"

@@ -204,9 +204,6 @@ ODD = {
 def test_an_odd_prompt_gets_a_decision_with_a_reason(run: Run, work: Path, prompt: str) -> None:
     """The router would fail where the model might have answered."""
     done = run("route", "--json", "--model", "large", stdin=prompt, WORK_KEY="x")
-    if not prompt.strip():
-        assert done.returncode == 2 and "prompt is empty" in done.stdout
-        return
     route = json.loads(done.stdout)
     assert route["reason"] and route["candidates"]
     is_too_long = len(prompt) > 1_000_000

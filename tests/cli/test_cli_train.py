@@ -41,13 +41,13 @@ def policies(report: dict[str, Any], weight: float) -> dict[str, dict[str, Any]]
 
 
 def test_two_hundred_prompts_and_five_models_take_less_than_a_minute_of_one_core(
-    run: Run, home: Path, tmp_path: Path
+    start: Run, home: Path, tmp_path: Path
 ) -> None:
     """Nobody would train who has to wait, and a report that is wrong is worse than none."""
     path = write_outcomes(tmp_path / "outcomes.jsonl", 200, seed=4)
     (home / "config.yaml").write_text(PROFILES, "utf-8")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = run("train", "--from", str(path), "--json", **ONE_CORE)
+    done = start("train", "--from", str(path), "--json", **ONE_CORE)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < MINUTE
@@ -179,7 +179,7 @@ def test_a_damaged_router_is_told_and_never_a_reason_not_to_serve(run: Run, home
 def small_router(seed: int) -> LearnedRouter:
     """Of forty prompts, fitted in a moment."""
     texts, kinds = prompts(40, seed)
-    settings = Settings(trees=(4, 4, 4), few_trees=(4, 4, 4), cost_trees=2, group_trees=2, groups=2, folds=2)
+    settings = Settings(trees=8, group_trees=2, groups=2, folds=2)
     return LearnedRouter(seed=seed, settings=settings).fit(
         texts, None, grades(kinds, seed), np.tile(COST, (40, 1)), MODELS
     )

@@ -95,6 +95,7 @@ def test_a_known_price_and_context_come_from_the_library(tmp_path: Path) -> None
     """Everything would have an unknown price."""
     candidate = found(roster(tmp_path), "gpt-4o-mini").candidate
     assert (candidate.input_price, candidate.output_price) == (150_000_000, 600_000_000)
+    assert candidate.cached_price == 75_000_000
     assert candidate.context == 128_000
 
 

@@ -8,11 +8,13 @@ from statistics import fmean
 import pytest
 from msgspec import structs
 
-from pointsman.core import Nanos, Weighed
+from pointsman.core import Nanos, Usage, Weighed
 from pointsman.lab.replay import Comparison, Replay, replay
+from pointsman.lab.replay_caches import Caches
 from pointsman.lab.replay_policies import ReplayPolicy, always, by_priority, by_weights, cheapest, logged
 from pointsman.lab.traffic import (
     NO_BEGINNING,
+    NO_DETAILS,
     NO_ESTIMATES,
     NO_PROBABILITIES,
     NOT_WEIGHED,
@@ -22,7 +24,7 @@ from pointsman.lab.traffic import (
     best_grades,
     read_traffic,
 )
-from pointsman.ledger import Feedback
+from pointsman.ledger import Entry, Feedback
 from pointsman.routing.objective import Weights
 from recorded_traffic import MODELS, Simulated, Truth, simulate, without_estimates
 
@@ -102,6 +104,67 @@ def test_savings_are_net_of_retries_and_fallbacks() -> None:
     _, change = truth_of(simulated, list(result.traffic.decisions), cheapest(), "cost")
     assert result.savings.low <= -800 * change <= result.savings.high
     assert result.savings.saved == pytest.approx(-800 * (result.cost.difference.value or 0))
+
+
+def turn(number: int, session: str, cached: int = 0, *, could: float = 1.0, at: int | None = None) -> Entry:
+    """A turn of a conversation that `big` answered. What was weighed was `big`, and `small` with what is left."""
+    return Entry(
+        attempt_id=f"a{number}",
+        call_id=f"c{number}",
+        decision_id=f"d{number}",
+        at=float(number if at is None else at),
+        model="big",
+        endpoint="there/big",
+        provider="there",
+        status="ok",
+        seconds=1.0,
+        usage=Usage(input=10, cache_read=cached, output=10),
+        cost=Nanos(1000),
+        session=session,
+        complexity="simple",
+        candidates=(
+            Weighed("big", 1.0, could, quality=0.9, cost=1000.0),
+            *((Weighed("small", 0.5, 1 - could, quality=0.5, cost=900.0),) if could < 1 else ()),
+        ),
+    )
+
+
+def caches_of(*entries: Entry, dearer: float | None = 2.0) -> Caches:
+    """Under the policy that takes `small` wherever it could have been chosen."""
+    prices = {} if dearer is None else {"big": dearer}
+    return replay(read_traffic(entries, {}), always("small"), dearer=prices).savings.caches
+
+
+def test_savings_are_net_of_caches_that_are_read_anew() -> None:
+    """A policy that changes models in the middle of conversations would look as if that cost nothing."""
+    first, second, third = turn(1, "s", could=0.5), turn(2, "s", 3000), turn(3, "s", 4000)
+    lost = caches_of(first, second, third)  # small at first, then big, which alone could serve, for good
+    assert lost == Caches(conversations=1, switches=1, rebuilt_tokens=3000, rebuilt=6000.0)
+    others = [
+        structs.replace(turn(number, "", could=0.5), model=("big", "small")[number % 2]) for number in range(10, 110)
+    ]
+    result, without = (
+        replay(read_traffic((first, second, *others), {}), always("small"), dearer={"big": price})
+        for price in (2.0, 0.0)
+    )
+    assert without.savings.saved is not None and result.savings.saved == without.savings.saved - 6000
+    assert result.savings.low == (without.savings.low or 0) - 6000
+
+
+def test_only_caches_that_the_policy_loses_are_taken_off() -> None:
+    """Savings would be belittled by what would have been lost, or kept, all the same."""
+    assert caches_of(turn(1, "s"), turn(2, "s", 3000)).switches == 0  # big alone could serve both
+    assert caches_of(turn(1, "s", could=0.5), turn(2, "other", 3000)).rebuilt == 0
+    assert caches_of(turn(1, "s", could=0.5), turn(2, "s", 0)).rebuilt == 0
+    logged_too = structs.replace(turn(1, "s", could=0.5), model="small")
+    assert caches_of(logged_too, turn(2, "s", 3000)).switches == 0  # the log changed the model itself
+
+
+def test_caches_of_which_nobody_can_tell_are_counted() -> None:
+    """What is not in the savings would be taken for nothing."""
+    assert caches_of(turn(1, "", could=0.5), turn(2, "", 3000)).unknown == 1
+    unpriced = caches_of(turn(1, "s", could=0.5), turn(2, "s", 3000), dearer=None)
+    assert (unpriced.unpriced, unpriced.rebuilt) == (1, 0.0)
 
 
 def test_grades_of_givers_who_err_are_put_right() -> None:
@@ -198,13 +261,14 @@ def test_decisions_that_cannot_be_decided_anew_are_counted() -> None:
         *simulated.entries,
         *without_estimates(old),
         structs.replace(first, decision_id="headless", retry=1, candidates=()),
+        structs.replace(first, decision_id="damaged", candidates=()),
         structs.replace(first, decision_id="pooled", model="member"),
         structs.replace(first, decision_id="odd", candidates=off_the_sum),
         structs.replace(first, decision_id=""),
     )
     traffic = read_traffic(entries, {})
     assert len(traffic.decisions) == 50 and traffic.named == 1
-    assert traffic.left_out == {NO_ESTIMATES: 20, NO_BEGINNING: 1, NOT_WEIGHED: 1, NO_PROBABILITIES: 1}
+    assert traffic.left_out == {NO_ESTIMATES: 20, NO_BEGINNING: 1, NO_DETAILS: 1, NOT_WEIGHED: 1, NO_PROBABILITIES: 1}
 
 
 def test_a_readers_grade_counts_before_a_judges_and_the_latest_before_others() -> None:

@@ -243,3 +243,13 @@ def test_what_the_page_shows_is_taken(server: Running, post: Post) -> None:
     body = json.loads(example)
     assert post(FEEDBACK, body)[0] == 404
     assert post(FEEDBACK, body | {"call_id": call_of(post)})[0] == 200
+
+
+def test_a_decision_says_how_sure_it_was_of_what_it_read(server: Running, post: Post) -> None:
+    """Whoever asks why a model was taken would not see that its prompt was taken for something else."""
+    call_id = call_of(post, model="auto", stream=True)
+    server.entries(call_id)
+    row = next(one for one in server.get("/api/decisions?limit=20")["data"] if one["call"] == call_id)
+    assert max(row["tasks"], key=row["tasks"].get) == row["task"]
+    assert max(row["complexities"], key=row["complexities"].get) == row["complexity"]
+    assert 0.9 < sum(row["complexities"].values()) < 1.01

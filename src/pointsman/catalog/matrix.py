@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -15,8 +16,8 @@ from .contents import Catalog
 from .prices import Quote
 from .providers import Deployment, ProviderRow
 
-ENOUGH_GRADES = 10
-"""With fewer, one user's bad day would decide where a model stands."""
+ENOUGH_TIMES = 3
+"""From so many timed answers on a measured speed replaces the one that was stated, as in routing."""
 
 Sort = Literal["quality", "speed", "price", "context", "latency", "name"]
 
@@ -24,15 +25,30 @@ Sort = Literal["quality", "speed", "price", "context", "latency", "name"]
 class Measured(Struct, frozen=True):
     """What recorded calls say of an endpoint. None where too little was recorded to say."""
 
-    calls: int
+    calls: int = 0
     quality: float | None = None
-    """0 to 10: the mean of what users and judges said of its answers."""
-    grades: int = 0
-    """By how many of them."""
+    """0 to 10: what outcomes make of the quality that was stated."""
     latency_ms: float | None = None
     """The median to the first content."""
+    timed: int = 0
+    """Of how many answers that is the median."""
     success: float | None = None
     """Share of calls, 0 to 1."""
+
+    @property
+    def speed(self) -> float | None:
+        """0 to 10: 10 where the first word comes within 100 ms, and 4 less for each ten times as long. It is the scale
+        of the speeds and latencies that profiles state. None with fewer than ENOUGH_TIMES."""
+        if self.latency_ms is None or self.timed < ENOUGH_TIMES:
+            return None
+        return min(10.0, max(0.0, 10 - 4 * math.log10(max(self.latency_ms, 1.0) / 100)))
+
+
+class Marks(Struct, frozen=True):
+    """0 to 10; None where nobody says."""
+
+    quality: float | None = None
+    speed: float | None = None
 
 
 class Row(Struct, frozen=True):
@@ -45,6 +61,8 @@ class Row(Struct, frozen=True):
     quote: Quote
     context: int | None
     measured: Measured | None = None
+    own: Marks = Marks()
+    """What its user states of it: it goes before the marks of the card."""
 
     @property
     def output_price(self) -> Nanos | None:
@@ -62,22 +80,37 @@ class Row(Struct, frozen=True):
         return Rubric(performance=2 * profile.quality, speed=2 * profile.speed, stated_by=self.card.stated_by)
 
     def quality(self, task: str | None) -> float | None:
-        """0 to 10: as measured where that are grades enough, else as stated."""
-        if self.measured is not None and self.measured.quality is not None and self.measured.grades >= ENOUGH_GRADES:
+        """0 to 10: as measured, else as stated."""
+        if self.measured is not None and self.measured.quality is not None:
             return self.measured.quality
-        return self.stated_quality(task)
+        return self.stated(task).quality
 
-    def stated_quality(self, task: str | None) -> float | None:
+    def speed(self, task: str | None) -> float | None:
+        """0 to 10: as measured, else as stated."""
+        if self.measured is not None and self.measured.speed is not None:
+            return self.measured.speed
+        return self.stated(task).speed
+
+    def stated(self, task: str | None) -> Marks:
         rubric = self.rubric(task)
-        return None if rubric is None else rubric.performance
+        card = Marks() if rubric is None else Marks(rubric.performance, rubric.speed)
+        return Marks(
+            card.quality if self.own.quality is None else self.own.quality,
+            card.speed if self.own.speed is None else self.own.speed,
+        )
+
+    @property
+    def stated_latency_ms(self) -> tuple[int, int] | None:
+        """The lowest and the highest that was stated."""
+        profile = self.card.profile
+        return None if profile is None else profile.latency
 
     @property
     def latency_ms(self) -> float | None:
         """As measured, else the upper end of the range that was stated."""
         if self.measured is not None and self.measured.latency_ms is not None:
             return self.measured.latency_ms
-        profile = self.card.profile
-        return None if profile is None or profile.latency is None else profile.latency[1]
+        return None if self.stated_latency_ms is None else self.stated_latency_ms[1]
 
 
 def rows(
@@ -158,7 +191,7 @@ _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def _is_good_at(row: Row, task: str) -> bool:
-    quality = row.quality(task) if row.rubric(task) is not None else None
+    quality = row.quality(task)
     return quality is not None and quality >= _GOOD
 
 
@@ -180,8 +213,7 @@ def _figure(row: Row, sort: Sort, task: str | None) -> float | None:
     if sort == "quality":
         return row.quality(task)
     if sort == "speed":
-        rubric = row.rubric(task)
-        return None if rubric is None else rubric.speed
+        return row.speed(task)
     if sort == "price":
         return row.output_price
     if sort == "latency":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO
 
 from msgspec import Struct, structs
 
 from ..core import Call, Nanos, NoCandidate, show_usd, to_usd
 from ..gateway import Gateway
-from ..routing import Considered, Decision, Estimate
+from ..routing import Considered, Decision, Estimate, Prompt
 from .terminal import Column, show_line, show_table
 
 NOTHING_SERVES = """No model can serve yet. Any one of these changes that:
@@ -123,7 +123,8 @@ def as_json(considered: Considered) -> CandidateJson:
 
 
 def show_candidates(decision: Decision, file: IO[str]) -> None:
-    """The table of those that can serve, then why the others cannot."""
+    """What the prompt was read as, the table of those that can serve, then why the others cannot."""
+    show_line(read_as(decision), file=file)
     serving = [candidate for candidate in decision.candidates if not candidate.rejected]
     if serving:
         # The members of a pool are not scored.
@@ -137,6 +138,19 @@ def show_candidates(decision: Decision, file: IO[str]) -> None:
         show_line("Filtered out:", file=file)
     for line in lines:
         show_line(f"  {line}", file=file)
+
+
+def read_as(decision: Decision) -> str:
+    """Task and complexity in words, each with its probability, and the next likely one."""
+    prompt = Prompt.decode(decision.features)
+    read = f"{_odds(prompt.tasks)} and {_odds(prompt.complexities)}"
+    return f"Read as {read}." if prompt.question_chars else f"There is no text to read; taken for {read}."
+
+
+def likeliest(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Three digits each, the most probable first."""
+    ordered = sorted(probabilities, key=lambda name: (-probabilities[name], name))
+    return {name: round(probabilities[name], 3) for name in ordered}
 
 
 def reasons(candidates: Iterable[Considered]) -> list[str]:
@@ -173,26 +187,34 @@ def _why_nobody(decision: Decision, wait: float | None) -> str:
     return "\n".join([decision.reason, *(f"  {line}" for line in reasons(decision.candidates)), *soon])
 
 
+def _odds(probabilities: Mapping[str, float]) -> str:
+    (first, chance), (second, other), *_ = likeliest(probabilities).items()
+    return f"{first} ({chance:.0%}{f'; {second} {other:.0%}' if other >= WORTH_TELLING else ''})"
+
+
+WORTH_TELLING = 0.05
+"""Of the second likeliest task, or complexity."""
+
 _NAMES = (Column("model", wraps=True), Column("kind"))
 _FIGURES = tuple(Column(name, "right") for name in ("score", "chosen", "quality", "cost", "seconds"))
 
 
 def _figures(candidate: Considered) -> tuple[str, ...]:
-    cost = candidate.expected_cost
     return (
         "" if candidate.score is None else f"{candidate.score:.3f}",
         f"{candidate.probability:.0%}" if candidate.probability else "",
-        _with_doubt(candidate.quality, 2),
-        "unknown" if cost is None else show_usd(cost),
-        "unknown" if candidate.seconds is None else f"{candidate.seconds.value:.2g}",
+        _with_doubt(candidate.quality, "{:.2f}".format),
+        _with_doubt(candidate.cost, lambda nanos: show_usd(Nanos(round(nanos)))),
+        _with_doubt(candidate.seconds, "{:.2g}".format),
     )
 
 
-def _with_doubt(estimate: Estimate | None, digits: int) -> str:
+def _with_doubt(estimate: Estimate | None, shown: Callable[[float], str]) -> str:
     """The figure, and how far off it may well be."""
     if estimate is None:
         return "unknown"
-    return f"{estimate.value:.{digits}f} ±{estimate.sd:.{digits}f}" if estimate.sd else f"{estimate.value:.{digits}f}"
+    value = shown(estimate.value)
+    return f"{value} ±{shown(estimate.sd).removeprefix('$')}" if estimate.sd else value
 
 
 def _sums(candidates: Sequence[Considered]) -> list[str]:

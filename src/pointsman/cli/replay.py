@@ -14,10 +14,12 @@ from typing import get_args
 import click
 from msgspec import Struct
 
-from ..core import ConfigError, InvalidCall, Nanos, Priority, show_usd
+from ..core import TOKENS_PER_MTOK, ConfigError, InvalidCall, Nanos, Priority, show_usd
+from ..gateway import Gateway
 from ..gateway.yaml_file import Lines, load
 from ..lab.replay import Comparison, Replay
 from ..lab.replay import replay as decide_anew
+from ..lab.replay_caches import Caches
 from ..lab.replay_policies import ReplayPolicy, always, by_priority, by_weights, cheapest, logged
 from ..lab.traffic import Traffic, best_grades, read_traffic
 from ..ledger import Feedback, Ledger, parse_since
@@ -32,9 +34,8 @@ PAGE = 1000
 """Grades that are read at once."""
 _PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 _WORDS = (*_PRIORITIES, "logged", "cheapest", "always:MODEL", "FILE.yaml")
-_NET_OF = (
-    "Not in it: caches that are read anew when a conversation changes its model, limits that a model would reach with "
-    "more traffic, and what pointsman itself takes of this machine."
+_NOT_IN_IT = (
+    "Not in it: limits that a model would reach with more traffic, and what pointsman itself takes of this machine."
 )
 
 
@@ -87,10 +88,13 @@ def replay(
     now = time.time()
     begin = parse_since(since, now)
     end = None if until is None else parse_since(until, now)
-    ledger = open_gateway(config_file).ledger
+    gateway = open_gateway(config_file)
+    ledger = gateway.ledger
     ledger.flush()
-    traffic = read_traffic(ledger.queries.entries(since=begin, until=end), best_grades(_all_feedback(ledger)))
-    result = decide_anew(traffic, read_policy(policy, traffic.models), seed=seed, show=show)
+    grades, unreadable = best_grades(_all_feedback(ledger)), ledger.feedback.unreadable()
+    traffic = read_traffic(ledger.queries.entries(since=begin, until=end), grades, unreadable)
+    asked = read_policy(policy, traffic.models)
+    result = decide_anew(traffic, asked, seed=seed, show=show, dearer=_dearer(gateway, traffic.models))
     if as_json:
         print_json(replay_json(result, since, until))
     elif traffic.decisions:
@@ -150,6 +154,17 @@ def _all_feedback(ledger: Ledger) -> Iterator[Feedback]:
     while graded := ledger.feedback.graded(after, PAGE):
         yield from (one.feedback for one in graded)
         after = graded[-1].number
+
+
+def _dearer(gateway: Gateway, models: Collection[str]) -> dict[str, float]:
+    """Model → nano-dollars by which a token that is read anew costs more than one from its cache, at today's prices."""
+    found = {name: gateway.roster.find(name) for name in models}
+    prices = {name: model.quote.charged for name, model in found.items() if model is not None}
+    return {
+        name: 0.0 if price.cache_read is None else (price.input - price.cache_read) / TOKENS_PER_MTOK
+        for name, price in prices.items()
+        if price is not None and price.input is not None
+    }
 
 
 def _nothing(traffic: Traffic) -> str:
@@ -240,8 +255,31 @@ def _show_savings(result: Replay) -> None:
     _say(
         f"\n{what}: {value} (95%: {low} to {high}) {over} the {show_usd(savings.spent)} that "
         f"{count(savings.decisions, 'decision')} cost in {count(savings.attempts, 'attempt')}, retries and fallbacks "
-        f"included.{weak} {_NET_OF}"
+        f"included.{weak} {_caches(savings.caches)} {_NOT_IN_IT}"
     )
+
+
+def _caches(caches: Caches) -> str:
+    """What of it is taken off, or is not known."""
+    said = []
+    if caches.conversations:
+        changes = f"the policy changes the model {count(caches.switches, 'time')} where the log kept it"
+        anew = (
+            f": {caches.rebuilt_tokens:,} tokens would be read anew, and not from a cache; {_usd(caches.rebuilt)} for "
+            "that is in the figures above"
+        )
+        said.append(
+            f"In {count(caches.conversations, 'conversation')} of several turns {changes}"
+            f"{anew if caches.rebuilt_tokens else ', and loses no cache by it'}."
+        )
+    if caches.unpriced:
+        said.append(f"What that costs is not known of {count(caches.unpriced, 'turn')}.")
+    if caches.unknown:
+        said.append(
+            f"{count(caches.unknown, 'answer')} read from a cache in conversations that nobody names (`x-session-id`): "
+            "those caches are taken as kept."
+        )
+    return " ".join(said)
 
 
 def _show_notes(result: Replay) -> None:
@@ -249,11 +287,20 @@ def _show_notes(result: Replay) -> None:
         _say("\nWhat the log cannot tell, and what would help:")
     for note in result.notes:
         _say(f"- {note.problem}" + (f" Would help: {note.help}" if note.help else ""), hang=2)
-    said = [*result.remarks, *(f"Left out, {number:,}: {why}." for why, number in result.traffic.left_out.items())]
+    said = [*result.remarks, *_left_out(result.traffic)]
     if said:
         _say("")
     for remark in said:
         _say(remark)
+
+
+def _left_out(traffic: Traffic) -> Iterator[str]:
+    yield from (f"Left out, {count(number, 'decision')}: {why}." for why, number in traffic.left_out.items())
+    if traffic.unreadable_grades:
+        yield (
+            f"Left out, {count(traffic.unreadable_grades, 'grade')} of the whole ledger: what stands there is none. "
+            "The ledger was changed by other hands, or damaged."
+        )
 
 
 def _show_changes(result: Replay) -> None:

@@ -9,7 +9,8 @@ from typing import TypeVar
 from msgspec import Struct
 
 from ..core import to_usd
-from ..lab.replay import Comparison, Redecided, Replay
+from ..lab.redecided import Redecided
+from ..lab.replay import Comparison, Replay
 from ..stats.offpolicy import OffPolicyEstimate, Strength
 
 Amount = float | str
@@ -51,7 +52,7 @@ class TaskJson(Struct, frozen=True):
 
 
 class SavingsJson(Struct, frozen=True):
-    """US dollars as decimal strings; null where the log cannot tell. Net of retries and fallbacks."""
+    """US dollars as decimal strings; null where the log cannot tell. Net of retries, fallbacks and caches lost."""
 
     decisions: int
     attempts: int
@@ -59,6 +60,17 @@ class SavingsJson(Struct, frozen=True):
     saved_usd: str | None
     low_usd: str | None
     high_usd: str | None
+    conversations: int
+    """Of several turns, whose caller names them: they were followed through."""
+    switches: int
+    """Of the model within them, by the policy and not by the log."""
+    cache_tokens_lost: int
+    cache_usd_lost: str
+    """Is taken off the savings."""
+    caches_unpriced: int
+    """Turns of which nobody knows what reading anew costs."""
+    caches_unknown: int
+    """Answers read from a cache in conversations that nobody names: taken as kept."""
 
 
 class LeftOutJson(Struct, frozen=True):
@@ -100,6 +112,8 @@ class ReplayJson(Struct, frozen=True):
     cost_usd: ComparisonJson
     savings: SavingsJson
     left_out: tuple[LeftOutJson, ...]
+    unreadable_grades: int
+    """In the whole ledger: what stands where grades do, and is none."""
     named_attempts: int
     """Of calls that named their model: nothing was decided."""
     notes: tuple[NoteJson, ...]
@@ -128,8 +142,15 @@ def replay_json(result: Replay, since: str | None, until: str | None) -> ReplayJ
             saved_usd=_or_null(savings.saved, _usd),
             low_usd=_or_null(savings.low, _usd),
             high_usd=_or_null(savings.high, _usd),
+            conversations=savings.caches.conversations,
+            switches=savings.caches.switches,
+            cache_tokens_lost=savings.caches.rebuilt_tokens,
+            cache_usd_lost=_usd(savings.caches.rebuilt),
+            caches_unpriced=savings.caches.unpriced,
+            caches_unknown=savings.caches.unknown,
         ),
         left_out=tuple(LeftOutJson(why, count) for why, count in result.traffic.left_out.items()),
+        unreadable_grades=result.traffic.unreadable_grades,
         named_attempts=result.traffic.named,
         notes=tuple(NoteJson(note.problem, note.help) for note in result.notes),
         remarks=result.remarks,

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ..core import Call, ConfigError, InvalidCall, Nanos, Needs, Priority
 from ..core.plain import plain_text
 from ..gateway import Gateway, as_chat
-from ..routing import Decision
-from .candidates import CandidateJson, as_json, foresee, no_candidate, show_candidates
+from ..routing import Decision, Prompt
+from .candidates import CandidateJson, as_json, foresee, likeliest, no_candidate, show_candidates
 from .failures import NO_CANDIDATE, tell
 from .opening import open_gateway
 from .options import config_option, json_option, needs_options, read_needs
@@ -25,24 +25,23 @@ from .stdin import read_prompt
 from .terminal import print_json, show_line
 
 
-class RouteJson(Struct, frozen=True, omit_defaults=True):
+class RouteJson(Struct, frozen=True):
     """What `route --json` prints."""
 
     task: str
     complexity: str
+    tasks: dict[str, float]
+    """Each with its probability, the most probable first; so are complexities."""
+    complexities: dict[str, float]
     chosen: str | None
     """Null when nothing is left; for a pool the pool, whose member is only chosen when it is called."""
     reason: str
     policy: str
     candidates: tuple[CandidateJson, ...]
-    prompt: str = ""
-    """With --batch only."""
 
 
-class BatchPrompt(Struct, frozen=True):
-    """A line of a JSONL batch; other fields are passed over."""
-
-    prompt: str
+Line = dict[str, msgspec.Raw]
+"""A line of a JSONL batch: its prompt, and whatever else stands there."""
 
 
 class PromptOrTest(click.Group):
@@ -74,7 +73,7 @@ class PromptOrTest(click.Group):
     "--batch",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help='A prompt a line, or JSON lines with "prompt".',
+    help='A prompt a line, or JSON lines with "prompt". Prints model, task, complexity and prompt of each.',
 )
 @needs_options
 @json_option
@@ -100,6 +99,9 @@ def route(
     which it is taken; and what is expected of the call: quality from 0 to 1, cost, seconds. ± is one standard
     deviation. Quality is learned (from graded answers), stated (in the model's profile) or assumed.
 
+    --batch --json gives each line back with its own fields (an "id", say), and the decision beside them. A field with
+    the name of one of ours is put into "given".
+
     \b
     Examples:
       pointsman route "Translate this to German: good morning" --explain
@@ -111,19 +113,24 @@ def route(
     """
     if batch is not None and prompt is not None:
         raise click.UsageError("Give a PROMPT or --batch FILE, not both.")
+    if batch is not None and explain and not as_json:
+        raise click.UsageError(
+            "--explain shows one decision at a time: --batch FILE --json has all candidates of each."
+        )
     needs = read_needs(priority, budget, max_latency, quality, local_only)
-    given = read_prompt(prompt) if batch is None else None
-    prompts = [given.text] if given else list(read_batch(batch)) if batch else []
+    given = read_prompt(prompt, may_be_empty=True) if batch is None else None
+    lines = [] if batch is None else list(read_batch(batch))
+    prompts = [given.text] if given else [text for text, _ in lines]
     gateway = open_gateway(config_file)
     task = given.task(gateway, model, task) if given else task
     decisions = asyncio.run(_decide(gateway, prompts, model=model, needs=needs, task=task, max_tokens=max_tokens))
-    for text, decision in zip(prompts, decisions, strict=True):
-        if as_json:
-            print_json(_route_json(decision, "" if batch is None else text))
-        elif batch is not None:
-            print(f"{decision.plan[0] if decision.plan else '-'}\t{decision.task}\t{plain_text(_first_line(text))}")
-        else:
-            _show(gateway, decision, explain=explain)
+    if batch is not None:
+        for (text, line), decision in zip(lines, decisions, strict=True):
+            _show_line(text, line, decision, as_json=as_json)
+    elif as_json:
+        print_json(_route_json(decisions[0]))
+    else:
+        _show(gateway, decisions[0], explain=explain)
     if not all(decision.plan for decision in decisions):
         click.get_current_context().exit(NO_CANDIDATE)
 
@@ -131,9 +138,10 @@ def route(
 route.add_command(route_test)
 
 
-def read_batch(path: Path) -> Iterator[str]:
-    """The prompts of a file: JSON lines where the first line is an object, else a prompt a line; empty lines are passed
-    over. Raises ConfigError with the line, and InvalidCall for a file without any."""
+def read_batch(path: Path) -> Iterator[tuple[str, Line]]:
+    """The prompts of a file, each with the other fields of its line: JSON lines where the first line is an object, else
+    a prompt a line; empty lines are passed over. Raises ConfigError with the line, and InvalidCall for a file without
+    any."""
     try:
         lines = [(number, line) for number, line in enumerate(path.read_text("utf-8").splitlines(), 1) if line.strip()]
     except UnicodeDecodeError:
@@ -143,10 +151,11 @@ def read_batch(path: Path) -> Iterator[str]:
     is_jsonl = lines[0][1].lstrip().startswith("{")
     for number, line in lines:
         if not is_jsonl:
-            yield line
+            yield line, {}
             continue
         try:
-            yield msgspec.json.decode(line, type=BatchPrompt).prompt
+            fields = msgspec.json.decode(line, type=Line)
+            yield msgspec.json.decode(fields.pop("prompt", b""), type=str), fields
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigError(
                 f'Each line must be a JSON object with "prompt" ({error}).', file=str(path), line=number
@@ -173,17 +182,26 @@ def _show(gateway: Gateway, decision: Decision, *, explain: bool) -> None:
         tell(no_candidate(decision, gateway), as_json=False)
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0]
+def _show_line(prompt: str, line: Line, decision: Decision, *, as_json: bool) -> None:
+    if not as_json:
+        chosen, first_line = decision.plan[0] if decision.plan else "-", next(iter(prompt.strip().splitlines()), "")
+        print(f"{chosen}\t{decision.task}\t{decision.complexity}\t{plain_text(first_line)}")
+        return
+    ours = {**structs.asdict(_route_json(decision)), "prompt": prompt}
+    others = {name: value for name, value in line.items() if name not in ours}
+    given = {name: value for name, value in line.items() if name in ours}
+    print_json({**others, **ours, **({"given": given} if given else {})})
 
 
-def _route_json(decision: Decision, prompt: str) -> RouteJson:
+def _route_json(decision: Decision) -> RouteJson:
+    read = Prompt.decode(decision.features)
     return RouteJson(
         task=decision.task,
         complexity=decision.complexity,
+        tasks=likeliest(read.tasks),
+        complexities=likeliest(read.complexities),
         chosen=decision.plan[0] if decision.plan else None,
         reason=decision.reason,
         policy=decision.policy,
         candidates=tuple(as_json(candidate) for candidate in decision.candidates),
-        prompt=prompt,
     )

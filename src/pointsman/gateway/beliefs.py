@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from ..routing import Candidate, Estimate, Evidence, Forecast, RouteState, qualities
-
-_NOTHING = Evidence()
 
 
 class Belief(Struct, frozen=True):
@@ -28,19 +26,31 @@ def beliefs(
     candidates: Sequence[Candidate], task: str, forecast: Forecast, state: RouteState, fell_at: Mapping[str, float]
 ) -> dict[str, Belief]:
     """By model. `forecast`: of no prompt in particular; `task`: '' for all."""
-    expected = qualities(candidates, task, structs.replace(forecast, context=_level(state)), state)
+    priors = [prior for prior, _ in qualities(candidates, task, forecast, RouteState())]
     found = {}
-    for candidate, (prior, gain) in zip(candidates, expected, strict=True):
+    for candidate, prior in zip(candidates, priors, strict=True):
         name = candidate.name
-        evidence = state.evidence.get(name, _NOTHING)
+        evidence = state.evidence.get(name, Evidence())
         quality = prior if name in forecast.quality else None
-        if gain is not None and evidence.grades:
+        if evidence.grades and (gain := _gain(name, task, evidence, state)) is not None:
             quality = Estimate(min(max(prior.value + gain.value, 0.0), 1.0), gain.sd, "learned")
         found[name] = Belief(quality, evidence.grades, evidence.epoch, fell_at.get(name))
     return found
 
 
-def _level(state: RouteState) -> tuple[float, ...]:
-    """The context of no prompt in particular: what a model does over all of them."""
-    size = max((len(evidence.moment) for evidence in state.evidence.values()), default=0)
-    return (1.0, *[0.0] * (size - 1)) if size else ()
+def _gain(name: str, task: str, evidence: Evidence, state: RouteState) -> Estimate | None:
+    """How much better or worse than its prior it does: on prompts of the task, or on such as it was graded on. None
+    for grades that an older reading of prompts was learned with: routes do not use them either."""
+    from ..routing.contexts import KINDS, context_of  # late: numpy, and in most homes nothing was graded
+
+    unread = context_of(None, None)
+    if state.beliefs is None or len(evidence.moment) != len(unread):
+        return None
+    of_task = (*unread[: -len(KINDS)], *(float(task in kind) for kind in KINDS))
+    return state.beliefs.about(of_task if task else _mean_context(evidence), [name])[0]
+
+
+def _mean_context(evidence: Evidence) -> tuple[float, ...]:
+    """Of the calls that were graded: the first row of the sums holds Σ w·φ, and Σ w, since every φ begins with 1."""
+    weight = evidence.gram[0]
+    return tuple(total / weight for total in evidence.gram[: len(evidence.moment)])

@@ -309,6 +309,7 @@ def _candidate(
         capabilities=_capabilities(card, spec),
         input_price=price.input if price else None,
         output_price=price.output if price else None,
+        cached_price=price.cache_read if price else None,
         quality=quality,
         rubrics=rubrics,
         ttft=sum(latency) / 2000 if latency else None,

@@ -22,33 +22,11 @@ from ..stats.offpolicy import (
     bounded_variance,
     evaluate,
     mean_outcome,
-    off_support,
 )
+from .redecided import Redecided, redecide
+from .replay_caches import Caches, caches_lost
 from .replay_policies import ReplayPolicy
 from .traffic import Recorded, Traffic
-
-
-class Redecided(Struct, frozen=True):
-    """A decision, and what the policy would have done."""
-
-    recorded: Recorded
-    target: tuple[float, ...]
-    """The policy's probability of each candidate."""
-    drawn: int
-    """Place of the candidate that it would have chosen."""
-
-    @property
-    def is_changed(self) -> bool:
-        return self.drawn != self.recorded.chosen
-
-    @property
-    def is_covered(self) -> bool:
-        """The log could have done whatever the policy would: only then can it tell."""
-        return off_support(self.recorded.probabilities, self.target) == 0
-
-    @property
-    def model(self) -> str:
-        return self.recorded.candidates[self.drawn].model
 
 
 class TaskChange(Struct, frozen=True):
@@ -81,7 +59,8 @@ class Comparison(Struct, frozen=True):
 
 
 class Savings(Struct, frozen=True):
-    """Net: what all attempts cost, retries and fallbacks included, less what the policy's would have. Nano-dollars."""
+    """Net: what all attempts cost, retries and fallbacks included, less what the policy's would have, and less what
+    caches cost that it would have had to read anew. Nano-dollars."""
 
     decisions: int
     attempts: int
@@ -90,6 +69,7 @@ class Savings(Struct, frozen=True):
     """None where the log cannot tell."""
     low: float | None
     high: float | None
+    caches: Caches = Caches()
 
 
 class Note(Struct, frozen=True):
@@ -115,10 +95,13 @@ class Replay(Struct, frozen=True):
     """Some that would have been decided otherwise, in the order of time."""
 
 
-def replay(traffic: Traffic, policy: ReplayPolicy, *, seed: int = 0, show: int = 0) -> Replay:
-    """The same traffic, policy and seed give the same Replay. The seed draws what a policy that leaves it to chance
-    would have chosen, and which `show` changed decisions are shown; estimates do not depend on it."""
-    redecided = [_redecide(decision, policy, seed) for decision in traffic.decisions]
+def replay(
+    traffic: Traffic, policy: ReplayPolicy, *, seed: int = 0, show: int = 0, dearer: Mapping[str, float] | None = None
+) -> Replay:
+    """The same arguments give the same Replay. The seed draws what a policy that leaves it to chance would have chosen,
+    and which `show` changed decisions are shown; estimates of outcomes do not depend on it. `dearer`: model →
+    nano-dollars by which a token that is read anew costs more than one from its cache."""
+    redecided = [redecide(decision, policy, seed) for decision in traffic.decisions]
     changed = [one for one in redecided if one.is_changed]
     covered = _telling(redecided)
     quality = _compare("quality", redecided, covered)
@@ -131,17 +114,11 @@ def replay(traffic: Traffic, policy: ReplayPolicy, *, seed: int = 0, show: int =
         by_task=_by_task(redecided),
         quality=quality,
         cost=cost,
-        savings=_savings(covered, cost),
+        savings=_savings(covered, cost, caches_lost(redecided, dearer or {})),
         notes=_notes(redecided, covered, quality, cost),
         remarks=policy.remarks,
         shown=_sample(changed, show, seed),
     )
-
-
-def _redecide(decision: Recorded, policy: ReplayPolicy, seed: int) -> Redecided:
-    target = _target(decision, policy.decide(decision))
-    drawn = _coupled(Random(f"{seed}:{decision.id}"), decision.chosen, decision.probabilities, target)
-    return Redecided(decision, target, drawn)
 
 
 def _telling(redecided: Sequence[Redecided]) -> list[Redecided]:
@@ -151,21 +128,6 @@ def _telling(redecided: Sequence[Redecided]) -> list[Redecided]:
     if len(covered) < len(redecided) and all(one.target == one.recorded.probabilities for one in covered):
         return []
     return covered
-
-
-def _target(decision: Recorded, chances: Mapping[str, float]) -> tuple[float, ...]:
-    if not chances:
-        return decision.probabilities
-    return tuple(chances.get(candidate.model, 0.0) for candidate in decision.candidates)
-
-
-def _coupled(rng: Random, chosen: int, logged: Sequence[float], target: Sequence[float]) -> int:
-    """A draw from `target` that keeps what was drawn from `logged` as often as any such draw can (a maximal coupling):
-    a policy that does the same changes nothing."""
-    if rng.random() * logged[chosen] < target[chosen]:
-        return chosen
-    excess = [max(0.0, would - could) for could, would in zip(logged, target, strict=True)]
-    return rng.choices(range(len(target)), excess)[0] if any(excess) else chosen
 
 
 def _by_task(redecided: Sequence[Redecided]) -> tuple[TaskChange, ...]:
@@ -267,7 +229,7 @@ def _believed(
     return total / len(redecided)
 
 
-def _savings(covered: Sequence[Redecided], cost: Comparison) -> Savings:
+def _savings(covered: Sequence[Redecided], cost: Comparison, caches: Caches) -> Savings:
     judged = [one.recorded for one in covered if one.recorded.cost is not None]
     change, n = cost.difference, len(judged)
     value, low, high = change.value, change.low, change.high
@@ -275,9 +237,10 @@ def _savings(covered: Sequence[Redecided], cost: Comparison) -> Savings:
         decisions=n,
         attempts=sum(decision.attempts for decision in judged),
         spent=Nanos(sum(decision.cost or 0 for decision in judged)),
-        saved=None if value is None else -value * n,
-        low=None if high is None else -high * n,
-        high=None if low is None else -low * n,
+        saved=None if value is None else -value * n - caches.rebuilt,
+        low=None if high is None else -high * n - caches.rebuilt,
+        high=None if low is None else -low * n - caches.rebuilt,
+        caches=caches,
     )
 
 

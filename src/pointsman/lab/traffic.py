@@ -24,6 +24,7 @@ LEAST_RELIABILITY: Final = 0.2
 
 NO_ESTIMATES = "nothing was recorded of what was expected of their models"
 NO_BEGINNING = "their first attempt lies before the time that was asked for"
+NO_DETAILS = "what was weighed cannot be read: their entries were damaged, or a newer pointsman wrote them"
 NOT_WEIGHED = "the model that was asked first is none that was weighed (a member of a pool, or what stood in for it)"
 NO_PROBABILITIES = "their probabilities do not sum to 1"
 
@@ -60,6 +61,10 @@ class Recorded(Struct, frozen=True):
     cost: Nanos | None = None
     """Of all attempts; None where nobody knows it of one."""
     grade: Grade | None = None
+    conversation: str = ""
+    """The same for all of one conversation, as far as its caller names it (`x-session-id`); '' where nobody knows."""
+    cached_tokens: int = 0
+    """Of the prompt: what the model that was asked first read from its cache."""
 
     @property
     def model(self) -> str:
@@ -77,6 +82,8 @@ class Traffic(Struct, frozen=True):
     """Why → how many decisions that cannot be decided anew."""
     named: int
     """Attempts of calls that named their model: there was nothing to decide."""
+    unreadable_grades: int = 0
+    """In the whole ledger: what stands where grades do, and is none."""
 
     @property
     def models(self) -> frozenset[str]:
@@ -84,7 +91,7 @@ class Traffic(Struct, frozen=True):
         return frozenset(candidate.model for decision in self.decisions for candidate in decision.candidates)
 
 
-def read_traffic(entries: Iterable[Entry], grades: Mapping[str, Grade]) -> Traffic:
+def read_traffic(entries: Iterable[Entry], grades: Mapping[str, Grade], unreadable_grades: int = 0) -> Traffic:
     """`entries` in the order of time; `grades` by call."""
     attempts: dict[str, list[Entry]] = {}
     named = 0
@@ -101,7 +108,7 @@ def read_traffic(entries: Iterable[Entry], grades: Mapping[str, Grade]) -> Traff
             left_out[why] += 1
         else:
             decisions.append(_recorded(of_one, grades.get(of_one[0].call_id)))
-    return Traffic(tuple(decisions), dict(sorted(left_out.items())), named)
+    return Traffic(tuple(decisions), dict(sorted(left_out.items())), named, unreadable_grades)
 
 
 def best_grades(feedback: Iterable[Feedback]) -> dict[str, Grade]:
@@ -126,7 +133,7 @@ def _unusable(attempts: Sequence[Entry]) -> str:
     first = _first(attempts)
     serving = _choosable(first)
     if not first.candidates:
-        return NO_BEGINNING
+        return NO_BEGINNING if all(attempt.retry for attempt in attempts) else NO_DETAILS
     if any(candidate.quality is None for candidate in serving):
         return NO_ESTIMATES
     if not are_probabilities([candidate.probability for candidate in serving]):
@@ -149,6 +156,8 @@ def _recorded(attempts: Sequence[Entry], grade: Grade | None) -> Recorded:
         attempts=len(attempts),
         cost=_total(attempts),
         grade=grade,
+        conversation=f"{first.key} {first.session}" if first.session else "",
+        cached_tokens=sum(one.usage.cache_read for one in attempts if one.usage and one.model == first.model),
     )
 
 

@@ -95,8 +95,11 @@ def _graded(state: RouteState, grades: Sequence[Grade]) -> RouteState:
     """What a grade of another length of context says (an older reading of prompts) cannot be added, and is left out."""
     size = len(grades[-1].context)
     usable = [one for one in grades if len(one.context) == size]
-    evidence = {model: one for model, one in state.evidence.items() if len(one.moment) in (0, size)}
-    if len(evidence) < len(state.evidence):
+    evidence = {
+        model: one if len(one.moment) in (0, size) else Evidence(epoch=one.epoch)
+        for model, one in state.evidence.items()
+    }
+    if evidence != state.evidence:
         state = structs.replace(state, evidence=evidence, beliefs=None)
     for start in range(0, len(usable), AT_ONCE):
         state = _followed(state, usable[start : start + AT_ONCE])
