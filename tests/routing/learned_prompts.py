@@ -19,9 +19,7 @@ SMALL = Settings(
     hidden=32,
     networks=1,
     blind_networks=1,
-    trees=(12, 8, 8),
-    few_trees=(12, 8, 8),
-    cost_trees=8,
+    trees=24,
     groups=4,
     group_trees=6,
 )

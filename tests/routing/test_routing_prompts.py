@@ -216,6 +216,7 @@ def test_a_tool_loop_is_noticed() -> None:
     assert read_prompt(Chat((asked, used, tool, tool))).in_tool_loop
     assert read_prompt(Chat((asked, used, user(result, "<system-reminder>x</system-reminder>")))).in_tool_loop
     assert read_prompt(Chat((asked, used, tool, said("system", "Be brief.")))).in_tool_loop
+    assert read_prompt(Chat((asked, used, tool, user("Now be brief.")))).in_tool_loop
     assert not read_prompt(Chat((asked,))).in_tool_loop
     assert not read_prompt(Chat((asked, used))).in_tool_loop
     assert not read_prompt(Chat((asked, used, tool, said("assistant", "Done."), user("Thanks!")))).in_tool_loop

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,21 +68,34 @@ MOST_FIELDS = 12
 """More tasks than these, with no field known, are dealt out to this many groups."""
 
 
-def pools(directory: Path, names: Sequence[str] = ()) -> Iterator[Outcomes]:
+def pools(
+    directory: Path, names: Sequence[str] = (), *, tell: Callable[[str], None] = lambda problem: None
+) -> Iterator[Outcomes]:
     """The pools of a directory, or those named, in the order of their names. A selection of models that are not all
-    there is no pool, unless it is named.
+    there is no pool, unless it is named. A folder that cannot be read is told and passed over, unless it is named.
 
-    Raises ConfigError where there is none, or none of a name.
+    Raises ConfigError where there is none, or none of a name, or where none can be read.
     """
     there = pool_names(directory)
     unknown = [name for name in names if name not in there]
     if unknown:
         raise ConfigError(f"{directory} holds no pool {unknown[0]!r}; it has {', '.join(there)}.")
+    unreadable: dict[str, ConfigError] = {}
     for name in names or there:
         folder, models = SELECTIONS.get(name, (name, ()))
-        outcomes = read_outcomes(directory / folder)
+        try:
+            outcomes = read_outcomes(directory / folder)
+        except ConfigError as error:
+            if names:
+                raise
+            unreadable[folder] = error
+            continue
         if names or set(models) <= set(outcomes.models):
             yield outcomes.of(models, name) if models else outcomes
+    if unreadable and len(unreadable) == len({SELECTIONS.get(name, (name, ()))[0] for name in there}):
+        raise next(iter(unreadable.values()))
+    for folder, problem in unreadable.items():
+        tell(f"{folder} is left out: {problem.message}")
 
 
 def pool_names(directory: Path) -> tuple[str, ...]:

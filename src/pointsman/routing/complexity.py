@@ -20,17 +20,18 @@ MOST_HARD_WORDS = 6
 
 
 def complexity_probabilities(
-    wording: Wording, tasks: Mapping[str, float], *, steps: int, questions: int, code: bool
+    wording: Wording, tasks: Mapping[str, float], *, steps: int, questions: int, code: bool, hard_words: int = 0
 ) -> dict[str, float]:
     """Complexity → probability, in the order of COMPLEXITIES, summing to 1.
 
-    `tasks`: task → probability. `steps`: numbered or bulleted lines; `questions`: question marks.
+    `tasks`: task → probability. `steps`: numbered or bulleted lines; `questions`: question marks; `hard_words`: those
+    of other languages than English, of which HARD has none.
     """
     words = [token for token in wording.tokens if token not in _PUNCTUATION]
     known = set(words)
     score = (
         0.55 * math.log1p(max(_length(wording.instruction) - 40, 0) / 60)
-        + 0.8 * min(len(known & HARD), MOST_HARD_WORDS) ** 0.8
+        + 0.8 * min(len(known & HARD) + hard_words, MOST_HARD_WORDS) ** 0.8
         + 0.45 * min(len(known & DEMANDING), 4)
         - 0.5 * min(len(known & EASY), 2)
         + 0.14 * min(_demands(wording), 8)
@@ -80,8 +81,7 @@ HARD = word_set(
     "abelian isomorphic topology asymptotic eigenvalues convergence bayesian differential stochastic infinitely "
     "methodology randomisation randomization econometric counterarguments counterfactual implications "
     "consequences decompose workstreams dependencies mainframe migrate migrating memory-ordering deadlock "
-    "transactional failure regulatory compliance diagnose differential jurisdiction statute beweise démontre "
-    "demuestra"
+    "transactional failure regulatory compliance diagnose jurisdiction statute"
 )
 DEMANDING = word_set(
     "detailed detail design explain each every both why justify tests test criteria narrator novel chapter essay "

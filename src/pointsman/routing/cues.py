@@ -39,7 +39,7 @@ _PIECE = (
 _LANGUAGE = (
     "french|german|spanish|italian|chinese|japanese|english|portuguese|russian|arabic|korean|dutch|polish|hindi|"
     "turkish|swedish|greek|latin|danish|norwegian|finnish|czech|hungarian|romanian|ukrainian|hebrew|thai|vietnamese|"
-    "mandarin|cantonese|catalan|englische|deutsche|englisch|deutsch|anglais|français|allemand|inglés|español|inglese"
+    "mandarin|cantonese|catalan"
 )
 _AGENT = "model|models|tool|tools|agent|agents|team|teams|department|queue|queues|specialist|expert|person|handler"
 _MARKUP = "json|yaml|xml|csv|html|markdown|toml|table|template|schema|document|file|config|heading|headings|format"
@@ -49,6 +49,17 @@ _SCORED = (
 )
 _FIELD = (
     "parameter|parameters|argument|arguments|field|fields|slot|slots|value|values|key-value|form|variables|entities"
+)
+
+MAKING = word_set("write create generate compose draft implement develop code build design need")
+MADE: Mapping[str, str] = {
+    **dict.fromkeys(_PIECE.split("|"), "writing"),
+    **dict.fromkeys((*_CODE_THING.split("|"), "expression", "expressions"), "coding"),
+}
+"""What is made → the task that it is."""
+ENDS_WHAT_IS_MADE = word_set(
+    ". ? that which who whose where when for to about with in into from of on by as and or using this these it my our "
+    "your call calls invocation invocations arguments"
 )
 
 PHRASES: Mapping[str, Mapping[str, float]] = {
@@ -73,7 +84,6 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "> turn|convert|change .. into|to .. passive|active|formal|prose|plain|third|first|past|present": 2.8,
         "fix|correct .. grammar|spelling|punctuation": 2.4,
         "tone|wording|flow|passive|phrasing|formal": 0.8,
-        "reformuliere|umformulieren|reformule|reformula|riscrivi|reescribe|herschrijf|reescreva": 3.0,
     },
     "decomposition": {
         "break .. down": 2.8,
@@ -132,8 +142,6 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "rationale|justification|justify|reasoning": 2.6,
         "give|list|state|provide .. reason|reasons|justification|rationale": 2.6,
         "what .. cause|causes|reason|reasons|behind": 1.4,
-        "warum|wieso|weshalb|pourquoi|porqué|perché|waarom": 2.6,
-        "por qué": 2.6,
     },
     "parameter extraction": {
         f"> extract|identify|parse|get|pull|return|find|read|list|detect .. {_FIELD}": 3.6,
@@ -155,7 +163,6 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "true or false": 1.8,
         "category|categories|labels|options|intent|topic": 1.0,
         "> is .. or": 1.0,
-        "klassifiziere|klassifizieren|classifie|clasifica|classifica|classificeer": 3.0,
     },
     "coding": {
         f"{_MAKE} .. {_CODE_THING}": 1.6,
@@ -172,8 +179,7 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "function|class|code|bug|api|endpoint|script|algorithm|repo|repository|commit|codebase|async|thread": 1.0,
         "lock-free|concurrency|distributed|multithreaded|backend|frontend|microservices|recursion|quicksort|mutex": 1.0,
         "type hints|annotations": 1.0,
-        "funktion|programm|fonction|función|funzione|programme|programa|programmiere|implementiere": 1.8,
-        "schreibe|écris|escribe|scrivi .. python|javascript|java|sql|code|código|codice": 1.4,
+        "regular expression|expressions": 1.8,
     },
     "writing": {
         f"> write|draft|compose|pen|create|generate|make .. {_PIECE}": 2.4,
@@ -186,8 +192,6 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "creative|narrator|protagonist|fiction|rhyming|plot": 1.0,
         "linkedin|instagram|twitter|facebook post|caption|thread": 1.4,
         "white|position paper": 1.0,
-        "schreibe|schreib|verfasse|écris|rédige|escribe|redacta|scrivi|schrijf|escreva|napisz|skriv": 2.4,
-        "gedicht|poème|poema|poesia|geschichte|historia|histoire": 1.4,
     },
     "analysis": {
         "> analyse|analyze|compare|contrast|evaluate|assess|interpret|investigate|research|examine|discuss": 2.6,
@@ -200,7 +204,6 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "what does|do|can .. tell|mean|imply|suggest|show": 1.2,
         "> what .. implications|impact|effect|effects|consequences|risks|trends": 2.0,
         "strengths|weaknesses|evidence|methodology|hypothesis|trend|trends|strategic|causes|uncertainties": 0.7,
-        "analysiere|vergleiche|bewerte|analyse|compare|analiza|analizza|confronta|vergelijk": 2.0,
     },
     "mathematics": {
         "> solve|calculate|compute|integrate|differentiate|prove|factor|factorise|factorize|evaluate": 2.0,
@@ -218,7 +221,6 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "original|total price|cost|amount|number": 0.8,
         "> simplify|expand|factor": 0.8,
         "> convert .. km|miles|kg|pounds|celsius|fahrenheit|metres|meters|feet|inches|cm|hours|dollars|euros": 2.2,
-        "löse|berechne|beweise|résous|calcule|démontre|resuelve|calcula|demuestra|risolvi|calcola|bereken": 2.4,
     },
     "translation": {
         "> translate": 3.4,
@@ -229,8 +231,6 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "> how .. say": 1.2,
         "what does _ mean": 1.4,
         f"> say|put|render .. {_LANGUAGE}": 1.6,
-        "übersetze|übersetzen|übersetz|traduis|traduire|traduisez|traduce|traducir|traduci|traduza|vertaal|przetłumacz|"
-        "översätt|çevir": 3.6,
     },
     "summary": {
         "> summarise|summarize|condense|recap|abridge|shorten|digest": 3.2,
@@ -243,8 +243,6 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "in a few|single bullet|sentences|words|lines|paragraph|points": 1.6,
         "to|into .. single|one|short .. paragraph|sentence": 1.2,
         "bullet points": 1.0,
-        "fasse|zusammenfassen|zusammenfassung|zusammen|résume|résumé|résumer|resume|resumen|resumir|riassumi|riassunto|"
-        "samenvatten|samenvatting|vat|streszcz|sammanfatta|özetle": 3.2,
     },
     "extraction": {
         "> extract|pull|collect|gather|grab": 2.4,
@@ -259,7 +257,6 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "> go through": 1.0,
         "as json|table|csv|list": 1.2,
         "addresses|dates|urls|emails|names|prices|phone|numbers|companies|persons|people": 0.9,
-        "extrahiere|extrais|extrae|estrai|extraia": 3.2,
     },
     "chat": {
         "> hi|hello|hey|good|thanks|thank|bye|yo|sup|hiya|greetings|welcome|sorry|ok|okay|cool|lol|haha": 1.7,
@@ -274,7 +271,7 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "what|where|which should i|we": 1.5,
         "entertain|joke|fun|weather|favourite|favorite|tonight|weekend|birthday": 0.8,
         "capital|population|tallest|largest|president|mountain|country|king|queen": 0.8,
-        "hallo|hola|bonjour|ciao|salut|danke|gracias|merci|grazie|olá|hej|servus|moin": 2.2,
+        "> hallo|hola|bonjour|ciao|salut|danke|gracias|merci|grazie|olá|hej|servus|moin": 2.2,
     },
 }
 """Task → phrase → weight, in log odds before they are sharpened."""

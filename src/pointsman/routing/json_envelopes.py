@@ -1,4 +1,4 @@
-"""The question in an envelope of JSON: `{"context": …, "user_query": …}`, or messages as the APIs of models take them."""
+"""The question in an envelope of JSON: `{"context": …, "user_query": …}`, or messages as APIs take them."""
 
 from __future__ import annotations
 

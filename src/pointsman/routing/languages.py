@@ -47,8 +47,8 @@ def code_language_of(question: str, tokens: Sequence[str], *, code: bool) -> str
     fence = _FENCED.search(head) if code else None
     if fence and (named := _as_named(fence[1])):
         return named
-    for language, pattern in _ONLY_THERE.items() if code else ():
-        if pattern.search(head):
+    for language, (signs, pattern) in _ONLY_THERE.items() if code else ():
+        if any(sign in head for sign in signs) and pattern.search(head):
             return language
     for before, token in zip(("", *tokens), tokens, strict=False):
         if token in _NAMES or (token in _SHORT_NAMES and before == "in"):
@@ -64,7 +64,10 @@ def _as_named(name: str) -> str:
 
 def _script(text: str) -> str:
     """By the script that most letters beyond ASCII are of; '' for Latin, and where fewer than a fifth are."""
-    scripts = Counter(found for found in map(_script_of, text) if found)
+    scripts: Counter[str] = Counter()
+    for character, count in Counter(text).items():
+        if script := _script_of(character):
+            scripts[script] += count
     if not scripts:
         return ""
     script, count = scripts.most_common(1)[0]
@@ -100,7 +103,7 @@ _SCRIPTS = (
     (0xAC00, 0xD7AF, "ko"),
 )
 _UKRAINIAN = re.compile("[іїєґІЇЄҐ]")
-_PERSIAN = re.compile("[پچژگ]")
+_PERSIAN = re.compile("[پچژگیک]")
 
 _SMALL_WORDS: Mapping[str, frozenset[str]] = {
     language: frozenset(words.split())
@@ -148,26 +151,52 @@ _NAMES = word_set(
 )
 _SHORT_NAMES = word_set("go c r shell js ts")
 """Words of other meanings too: names after "in" only."""
-_ONLY_THERE: Mapping[str, re.Pattern[str]] = {
-    "php": re.compile(r"<\?php"),
-    "bash": re.compile(r"^#!/(?:usr/)?bin/(?:env )?(?:ba|z)?sh|^\$ \w", re.MULTILINE),
-    "rust": re.compile(r"\bfn \w+\(|\blet mut \w|\bimpl \w|println!\("),
-    "go": re.compile(r"^package \w+$|\bfunc (?:\([^)\n]{1,40}\) )?\w+\(|\w := \w|\bfmt\.Print", re.MULTILINE),
-    "c++": re.compile(r"\bstd::\w|#include <(?:iostream|vector|string|memory|atomic)>|\btemplate ?<"),
-    "c#": re.compile(r"\busing System\b|\bnamespace [\w.]+\s*\{|Console\.Write"),
-    "c": re.compile(r"#include <\w+\.h>|\bint main\(|\bprintf\("),
-    "java": re.compile(r"\bpublic (?:static|class|void)\b|System\.out\.|\bString \w+ ?=|NullPointerException"),
-    "kotlin": re.compile(r"\bfun \w+\("),
-    "typescript": re.compile(r"\binterface \w+ \{|: (?:string|number|boolean)\b|\bas const\b"),
-    "javascript": re.compile(r"\b(?:const|let|var) \w+ ?=|=> ?[{(\w]|\bfunction ?\w*\(|console\.log\(|\brequire\("),
-    "ruby": re.compile(r"^\s{0,8}end$|\bputs |\battr_accessor\b", re.MULTILINE),
-    "python": re.compile(
-        r"\bdef \w+\(|^(?:from [\w.]+ )?import \w|\bself\.|\bprint\(|\belif\b|\bfor \w+ in range\(|Traceback \(most|"
-        r"\b(?:Type|Value|Key|Index|Attribute|Import|Name|ModuleNotFound)Error\b",
-        re.MULTILINE,
+_ONLY_THERE: Mapping[str, tuple[tuple[str, ...], re.Pattern[str]]] = {
+    "php": (("<?php",), re.compile(r"<\?php")),
+    "bash": (("#!", "$ "), re.compile(r"^#!/(?:usr/)?bin/(?:env )?(?:ba|z)?sh|^\$ \w", re.MULTILINE)),
+    "rust": (("fn ", "let mut ", "impl ", "println!("), re.compile(r"\bfn \w+\(|\blet mut \w|\bimpl \w|println!\(")),
+    "go": (
+        ("package ", "func ", ":= ", "fmt.Print"),
+        re.compile(r"^package \w+$|\bfunc (?:\([^)\n]{1,40}\) )?\w+\(|\w := \w|\bfmt\.Print", re.MULTILINE),
     ),
-    "sql": re.compile(r"\bSELECT\b[^;]{1,300}\bFROM\b|\b(?:INSERT INTO|CREATE TABLE|UPDATE \w+ SET)\b"),
-    "html": re.compile(r"<(?:!DOCTYPE|html|div|body|span)\b"),
-    "css": re.compile(r"^[.#]?[\w-]{1,40} ?\{[ \t]*$", re.MULTILINE),
+    "c++": (
+        ("std::", "#include", "template"),
+        re.compile(r"\bstd::\w|#include <(?:iostream|vector|string|memory|atomic)>|\btemplate ?<"),
+    ),
+    "c#": (
+        ("using System", "namespace ", "Console.Write"),
+        re.compile(r"\busing System\b|\bnamespace [\w.]+\s*\{|Console\.Write"),
+    ),
+    "c": (("#include", "int main(", "printf("), re.compile(r"#include <\w+\.h>|\bint main\(|\bprintf\(")),
+    "java": (
+        ("public ", "System.out.", "String ", "NullPointerException"),
+        re.compile(r"\bpublic (?:static|class|void)\b|System\.out\.|\bString \w+ ?=|NullPointerException"),
+    ),
+    "kotlin": (("fun ",), re.compile(r"\bfun \w+\(")),
+    "typescript": (
+        ("interface ", ": string", ": number", ": boolean", "as const"),
+        re.compile(r"\binterface \w+ \{|: (?:string|number|boolean)\b|\bas const\b"),
+    ),
+    "javascript": (
+        ("const ", "let ", "var ", "=>", "function", "console.log(", "require("),
+        re.compile(r"\b(?:const|let|var) \w+ ?=|=> ?[{(\w]|\bfunction ?\w*\(|console\.log\(|\brequire\("),
+    ),
+    "ruby": (("end", "puts ", "attr_accessor"), re.compile(r"^\s{0,8}end$|\bputs |\battr_accessor\b", re.MULTILINE)),
+    "python": (
+        ("def ", "import ", "self.", "print(", "elif", "for ", "Traceback", "Error"),
+        re.compile(
+            r"\bdef \w+\(|^(?:from [\w.]+ )?import \w|\bself\.|\bprint\(|\belif\b|\bfor \w+ in range\(|"
+            r"Traceback \(most|"
+            r"\b(?:Type|Value|Key|Index|Attribute|Import|Name|ModuleNotFound)Error\b",
+            re.MULTILINE,
+        ),
+    ),
+    "sql": (
+        ("SELECT", "INSERT INTO", "CREATE TABLE", "UPDATE "),
+        re.compile(r"\bSELECT\b[^;]{1,300}\bFROM\b|\b(?:INSERT INTO|CREATE TABLE|UPDATE \w+ SET)\b"),
+    ),
+    "html": (("<",), re.compile(r"<(?:!DOCTYPE|html|div|body|span)\b")),
+    "css": (("{",), re.compile(r"^[.#]?[\w-]{1,40} ?\{[ \t]*$", re.MULTILINE)),
 }
-"""In the order in which they are tried: what only one language writes comes before what several do."""
+"""Language → signs, one of which stands in all that its pattern fits, and the pattern. In the order in which they are
+tried: what only one language writes comes before what several do."""

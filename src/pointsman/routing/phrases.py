@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from .cues import PHRASES, POLITE
+from .cues import ENDS_WHAT_IS_MADE, MADE, MAKING, PHRASES, POLITE
+from .wording import word_set
 
 GAP = 6
 """Words that `..` may stand for."""
@@ -42,6 +43,28 @@ def scores_of(tokens: Sequence[str]) -> dict[str, float]:
                 found.add(cue)
                 scores[cue.task] = scores.get(cue.task, 0.0) + cue.weight
     return scores
+
+
+def made(tokens: Sequence[str]) -> str:
+    """The task that is meant by what the first verb of making has as its object; '' for none.
+
+    "Write an SQL query that finds poems" is coding, and "Write a poem about SQL" is writing.
+    """
+    verb = next((place for place, token in enumerate(tokens[:MOST_BEFORE]) if token in MAKING), -1)
+    if verb < 0 or not POLITE.issuperset(tokens[:verb]):
+        return ""
+    task = ""
+    for place in range(verb + 1, min(verb + MOST_WITHIN, len(tokens))):
+        token = tokens[place]
+        if token in ENDS_WHAT_IS_MADE:
+            return "" if token in _CALLS else task
+        task = MADE.get(token, task)
+    return task
+
+
+MOST_BEFORE, MOST_WITHIN = 8, 9
+"""Words before a verb of making, and in what it makes."""
+_CALLS = word_set("call calls invocation invocations arguments")
 
 
 def _places(tokens: Sequence[str]) -> tuple[dict[str, list[int]], set[int]]:

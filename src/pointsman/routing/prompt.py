@@ -11,6 +11,7 @@ from msgspec import Struct
 from ..core import Audio, Chat, Document, Image, InvalidCall, LedgerError, ToolResult
 from .complexity import COMPLEXITIES, complexity_probabilities
 from .conversation import in_tool_loop, question_of
+from .foreign import foreign_cues
 from .languages import CODE_LANGUAGES, LANGUAGES, code_language_of, language_of
 from .sizes import estimate_tokens
 from .structure import STRUCTURES, count_numbers, count_steps, has_code, structure_of
@@ -145,8 +146,14 @@ def read_prompt(chat: Chat, stated_task: str = "") -> Prompt:
     wording = take_apart(question)
     code = has_code(question)
     steps, marks, numbers = count_steps(question), question.count("?"), count_numbers(question)
-    tasks = {stated_task: 1.0} if stated_task else task_probabilities(wording, code=code, numbers=numbers)
-    complexities = complexity_probabilities(wording, tasks, steps=steps, questions=marks, code=code)
+    language = language_of(wording.instruction, wording.tokens)
+    foreign = foreign_cues(wording.instruction, wording.tokens, language, numbers=numbers)
+    tasks = {stated_task: 1.0}
+    if not stated_task:
+        tasks = task_probabilities(wording, code=code, numbers=numbers, foreign=foreign.scores)
+    complexities = complexity_probabilities(
+        wording, tasks, steps=steps, questions=marks, code=code, hard_words=foreign.hard
+    )
     return Prompt(
         input_tokens=estimate_tokens(chat),
         question_chars=chars,
@@ -161,7 +168,7 @@ def read_prompt(chat: Chat, stated_task: str = "") -> Prompt:
         tasks=_shares(TASKS, _in_255ths([tasks.get(task, 0.0) for task in TASKS])),
         complexities=_shares(COMPLEXITIES, _in_255ths([complexities[name] for name in COMPLEXITIES])),
         question=question,
-        language=language_of(wording.instruction, wording.tokens),
+        language=language,
         code_language=code_language_of(question, wording.tokens, code=code),
         structure=structure_of(question),
         in_tool_loop=in_tool_loop(chat.messages),

@@ -32,9 +32,10 @@ def structure_of(question: str) -> frozenset[str]:
 
 
 _SIGNS_OF_CODE = ("(", ";", "{", "}", "`", "~~~", "=>", "</", "import ", "SELECT", "Error", "Exception", "class ")
+# A Greek question ends with a semicolon.
 _CODE = re.compile(
     r"```|~~~|\bdef \w+\(|\bclass \w+[:({]|\bfunction\b *\w*\(|=>|\bSELECT\b|^(?:from [\w.]+ )?import \w|"
-    r"[;{}][ \t]*$|</\w+>|\bTraceback \(|\w\(\)|\bfor \w+ in \w+\(|\b[A-Z]\w*(?:Error|Exception)\b",
+    r"(?:[{}]|(?<![Ͱ-Ͽ]);)[ \t]*$|</\w+>|\bTraceback \(|\w\(\)|\bfor \w+ in \w+\(|\b[A-Z]\w*(?:Error|Exception)\b",
     re.MULTILINE,
 )
 # Not \s: it takes newlines, and a page of empty lines would be read again from each of them.

@@ -21,8 +21,8 @@ from .arrays import Floats, Ints
 from .fitted import Doubt
 
 SMALLEST_GROUP = 5
-LEAST, MOST = 0.1, 10.0
-"""Between which the scales are looked for."""
+LEAST, MOST = 0.5, 10.0
+"""Between which the scales are looked for: where groups are small, errors of less cannot be seen among the noise."""
 HALVINGS = 25
 ROUNDS = 4
 """Each scale has a small part in the doubt of the other kind of rows, so they are looked for in turn."""

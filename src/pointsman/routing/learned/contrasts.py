@@ -1,7 +1,8 @@
-"""What sets models apart: the principal components of their outcomes, which the forests predict.
+"""What the forest predicts: what all models have in common on a prompt, and what sets them apart.
 
-Only contrasts between models that are ever chosen decide anything, so one set of components gives each model the weight
-with which it would be chosen over a range of prices on cost.
+Only contrasts between models that are ever chosen decide anything, so the principal components of the contrasts are
+taken with the weight with which each model would be chosen over a range of prices on cost. What all have in common
+chooses nothing, but it is learnt first and tells contrasts apart, so it counts a little.
 """
 
 from __future__ import annotations
@@ -13,36 +14,27 @@ import numpy as np
 from .arrays import Floats
 
 
-class Contrasts(NamedTuple):
-    """For each forest: what turns outcomes into its targets, and its answers back into outcomes."""
+class Axes(NamedTuple):
+    """What turns scores beyond the models' means into what the forest predicts, and its answers back."""
 
-    outcomes: Floats
-    """(models, components); its transpose leads back"""
-    between: Floats
-    """(models, models): the contrasts, all of them; `back` leads back"""
+    out: Floats
+    """(models, axes): the common part first, then the main contrasts"""
     back: Floats
-    weighted: Floats
-    """(models, components)"""
-    weighted_back: Floats
-    """(components, models)"""
+    """(axes, models)"""
 
 
-def contrasts_of(deviations: Floats, use: Floats, components: int) -> Contrasts:
-    """deviations (n, models): scores beyond the models' means. use (models,): how often each is chosen; sums to 1."""
+def axes_of(deviations: Floats, use: Floats, components: int, common: float) -> Axes:
+    """deviations (n, models): scores beyond the models' means. use (models,): how often each is chosen; sums to 1.
+    common: the weight of the common part against the contrasts."""
     models = deviations.shape[1]
-    count = min(components, models)
     weight = 0.9 * use + 0.1 / models
     stretch = np.sqrt(weight * models)
-    to_weighted = (np.eye(models) - np.outer(weight, np.ones(models))) * stretch
-    weighted = _directions(deviations @ to_weighted)[:, :count]
-    to_contrasts = np.eye(models) - 1 / models
-    between = _directions(deviations @ to_contrasts)
-    return Contrasts(
-        outcomes=_directions(deviations)[:, :count].astype(np.float32),
-        between=(to_contrasts @ between).astype(np.float32),
-        back=between.T.astype(np.float32),
-        weighted=(to_weighted @ weighted).astype(np.float32),
-        weighted_back=(weighted.T / stretch).astype(np.float32),
+    to_contrasts = (np.eye(models) - np.outer(weight, np.ones(models))) * stretch
+    main = np.linalg.svd(deviations @ to_contrasts, full_matrices=False)[2].T[:, : min(components, models - 1)]
+    of_common = common * np.sqrt(models)
+    return Axes(
+        out=np.concatenate([of_common * weight[:, None], to_contrasts @ main], 1).astype(np.float32),
+        back=np.concatenate([np.full((1, models), 1 / of_common), main.T / stretch]).astype(np.float32),
     )
 
 
@@ -55,9 +47,3 @@ def use_by_price(chances: Floats, mean_costs: Floats) -> Floats:
         chosen += np.bincount(best, minlength=models)
     use: Floats = chosen / chosen.sum()
     return use
-
-
-def _directions(rows: Floats) -> Floats:
-    """(columns, columns): the right singular vectors."""
-    directions: Floats = np.linalg.svd(rows, full_matrices=False)[2].T
-    return directions

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from .arrays import Floats, Ints, centred
-from .demand import Demand
+from .contrasts import Axes
 from .heads import Neighbours, TaskHeads, TextHeads, View
 from .labels import Counts
 from .margins import Trial
@@ -18,6 +18,7 @@ from .novelty import Margin, Margins, Novelty, prefer_best
 from .reading import Readings
 from .settings import Settings
 from .trees import Forest
+from .word_problems import WordProblems
 
 HEADS = 5
 """Whose answers the trees see."""
@@ -38,8 +39,6 @@ class Answers(NamedTuple):
     """(n, models), in the unit of the costs of the fit"""
     novelty: Floats
     """(n,), 0 to 1"""
-    replaced: Floats
-    """(n, 1), 0 to 1: how much of what is known gave way to what survives on new tasks"""
     saving: Floats
     """(n, models): as `prefer_best` takes it"""
     estimates: tuple[Floats, ...]
@@ -66,12 +65,12 @@ class CostLines(Struct, frozen=True, eq=False):
 
 
 class CostHead(Struct, frozen=True, eq=False):
-    """What it costs beyond its line: half a ridge on the linear view, half a forest."""
+    """What it costs beyond its line: half a ridge on the linear view, half the forest."""
 
     ridge: Floats
     """(inputs, models)"""
     leaves: Floats
-    """(outputs of the forest, models)"""
+    """(outputs of the forest for costs, models)"""
     mean: Floats
     """(models,): added to the forest's answer"""
     spread: Floats
@@ -82,7 +81,7 @@ class CostHead(Struct, frozen=True, eq=False):
 class Doubt(Struct, frozen=True, eq=False):
     """How wrong the chances may be: variance = scale² · (floor² + variance of the mean score + disagreement²).
 
-    Disagreement is the standard deviation, over three estimators (forests, networks, the table of tasks), of what each
+    Disagreement is the standard deviation, over three estimators (forest, networks, the table of tasks), of what each
     says of a model on a prompt. The scale is the one with which the errors of means over groups of rows are as large as
     told: for known tasks by rows out of fold, for new ones by tasks left out (see `calibration.py`). In between the
     variance goes by the square of the novelty, since most rows of known tasks look a little novel.
@@ -103,21 +102,27 @@ class Doubt(Struct, frozen=True, eq=False):
 
 
 class Mixture(Struct, frozen=True, eq=False):
-    """How the answers of forests and networks become contrasts between the models."""
+    """How the answers of the forest and of the networks become one."""
 
-    components: Floats
-    """(models, components): heads' answers to what the trees see of them"""
+    axes: Floats
+    """(models, axes): heads' answers to what the trees see of them"""
     leaves: Floats
-    """(outputs of the three forests, models): to contrasts, already weighted"""
-    common: Floats
-    """(outputs of the first forest,): to what all models have in common"""
-    survives: Floats
-    """(models, models): contrasts to what is believed of them on new tasks"""
-    calm: float
-    """The weight of the networks against the forests."""
+    """(axes, models): the forest's answers to scores beyond the models' means"""
+    networks: float
+    """The part of the contrasts that the networks tell; the forest tells the rest, and what all models share."""
     trust: float
-    """0 to 1: how far contrasts and the common part are believed at all."""
+    """0 to 1: how far what is told of a prompt is believed at all."""
     boost: float
+
+    @classmethod
+    def of(cls, axes: Axes, trust: float, settings: Settings) -> Mixture:
+        return cls(axes.out, axes.back, settings.networks_share, trust, settings.boost)
+
+    def beyond(self, forest: Floats, networks: Floats) -> Floats:
+        """(n, models): scores beyond the models' means, of what both say of them."""
+        contrasts = (1 - self.networks) * centred(forest) + self.networks * centred(networks)
+        beyond: Floats = self.trust * (forest.mean(1, keepdims=True) + self.boost * contrasts)
+        return beyond
 
 
 class Body(Struct, frozen=True, eq=False):
@@ -130,7 +135,7 @@ class Body(Struct, frozen=True, eq=False):
     blind: Networks
     neighbours: Neighbours
     forest: Forest
-    """Outcomes, contrasts, weighted contrasts, costs: side by side."""
+    """Scores on their axes and costs, side by side."""
     mixture: Mixture
     cost: CostHead
     novelty: Novelty
@@ -152,8 +157,6 @@ class Report(Struct, frozen=True):
     """No tasks were given: they were found by clustering."""
     trust: float = 0.0
     """0 to 1: how far what was learnt about a prompt is believed beyond the mean scores."""
-    surviving: tuple[float, ...] = ()
-    """Of the main contrasts between the models, the part that was still true on tasks left out."""
     trials: tuple[Trial, ...] = ()
     """Margins that were tried on tasks left out."""
     novel_margin: Margin | None = None
@@ -183,11 +186,11 @@ class Fitted(Struct, frozen=True, eq=False):
     """None where there were too few rows or models."""
 
 
-def answer(fitted: Fitted, readings: Readings, characters: Floats, demand: Demand | None) -> Answers:
-    """characters (n,): the length of each prompt. `demand`: what ships, where it is to be used."""
+def answer(fitted: Fitted, readings: Readings, characters: Floats, shipped: WordProblems | None) -> Answers:
+    """characters (n,): the length of each prompt. `shipped`: where what ships is to be used."""
     if fitted.body is None:
         return _prior(fitted, characters)
-    return _learned(fitted, fitted.body, readings, characters, demand)
+    return _learned(fitted, fitted.body, readings, characters, shipped)
 
 
 def ranked(fitted: Fitted, answers: Answers) -> Floats:
@@ -203,19 +206,18 @@ def doubts(fitted: Fitted, answers: Answers) -> tuple[Floats, Floats]:
     if body is None:
         return np.tile(fitted.prior_doubt, (len(answers.chances), 1)), answers.costs
     usual, novel = body.cost.spread
-    spread = (1 - answers.replaced) * usual + answers.replaced * novel
+    spread = usual + answers.novelty[:, None] * (novel - usual)
     return body.doubt.predict(disagreement(answers.estimates), answers.novelty), spread * answers.costs
 
 
-def tree_rows(view: View, posterior: Floats, heads: list[Floats], components: Floats, directions: int) -> Floats:
-    """(n, columns): what the trees see. `heads`: answers (n, models) of each head."""
+def tree_rows(view: View, posterior: Floats, heads: list[Floats], axes: Floats, directions: int) -> Floats:
+    """(n, columns): what the trees see. `heads`: answers (n, models) of each head. axes: as in `Mixture`."""
     answers = np.stack(heads, 1)
     parts = [
         view.lexical,
         view.text[:, :directions],
         posterior,
-        (answers @ components).reshape(len(posterior), -1),
-        answers.mean(2),
+        (answers @ axes).reshape(len(posterior), -1),
     ]
     return np.ascontiguousarray(np.concatenate(parts, 1), np.float32)
 
@@ -223,8 +225,8 @@ def tree_rows(view: View, posterior: Floats, heads: list[Floats], components: Fl
 def tree_columns(body: Body, settings: Settings) -> int:
     """How many columns `tree_rows` has."""
     text = len(body.text.scaling.mean) + min(settings.tree_directions, body.text.directions)
-    components: int = body.mixture.components.shape[1]
-    return text + len(body.tasks.table) + HEADS * (1 + components)
+    axes: int = body.mixture.axes.shape[1]
+    return text + len(body.tasks.table) + HEADS * axes
 
 
 def with_posterior(linear: Floats, posterior: Floats) -> Floats:
@@ -246,13 +248,14 @@ def _prior(fitted: Fitted, characters: Floats) -> Answers:
         chances=np.tile(fitted.success, (count, 1)),
         costs=np.maximum(by_length, LEAST_COST * fitted.lines.mean),
         novelty=np.ones(count),
-        replaced=np.ones((count, 1)),
         saving=np.zeros((count, models)),
         estimates=(),
     )
 
 
-def _learned(fitted: Fitted, body: Body, readings: Readings, characters: Floats, demand: Demand | None) -> Answers:
+def _learned(
+    fitted: Fitted, body: Body, readings: Readings, characters: Floats, shipped: WordProblems | None
+) -> Answers:
     success, mixture = fitted.success, body.mixture
     view = body.text.view(readings)
     linear = view.linear
@@ -262,29 +265,21 @@ def _learned(fitted: Fitted, body: Body, readings: Readings, characters: Floats,
     table = body.tasks.predict(posterior)
     nearby = body.neighbours.predict(view.sentences)
     heads = [seeing, view.answers, table, nearby.near, nearby.around]
-    leaves = body.forest.predict(tree_rows(view, posterior, heads, mixture.components, fitted.settings.tree_directions))
-
-    told = mixture.leaves.shape[0]
-    forests = leaves[:, :told] @ mixture.leaves
-    common = (leaves[:, : len(mixture.common)] @ mixture.common)[:, None]
-    networks = 0.5 * centred(seeing + blind)
-    known = (1 - mixture.calm) * forests + mixture.calm * networks
-    survives = (0.5 * known + 0.5 * networks) @ mixture.survives
-    novelty = body.novelty.predict(posterior, nearby.similarity)
-    replaced = body.novelty.replaced(novelty)
-    contrasts: Floats = mixture.trust * mixture.boost * ((1 - replaced) * known + replaced * survives)
-    if demand is not None:
+    leaves = body.forest.predict(tree_rows(view, posterior, heads, mixture.axes, fitted.settings.tree_directions))
+    of_scores = mixture.leaves.shape[0]
+    forest = leaves[:, :of_scores] @ mixture.leaves
+    beyond = mixture.beyond(forest, 0.5 * (seeing + blind))
+    if shipped is not None:
         missing = 1 - body.word_problems
-        contrasts = demand.longer_is_harder(contrasts, readings, characters, success, missing)
+        beyond = shipped.longer_is_harder(beyond, readings, characters, success, missing)
 
     by_length = fitted.lines.predict(characters)
-    beyond = 0.5 * (linear @ body.cost.ridge) + 0.5 * (leaves[:, told:] @ body.cost.leaves + body.cost.mean)
-    costs = fitted.lines.bounded(by_length + beyond, by_length)
+    dearer = 0.5 * (linear @ body.cost.ridge) + 0.5 * (leaves[:, of_scores:] @ body.cost.leaves + body.cost.mean)
+    costs = fitted.lines.bounded(by_length + dearer, by_length)
     return Answers(
-        chances=success + mixture.trust * common * (1 - 0.5 * replaced) + contrasts,
+        chances=success + beyond,
         costs=costs,
-        novelty=novelty,
-        replaced=replaced,
+        novelty=body.novelty.predict(posterior, nearby.similarity),
         saving=np.clip((costs[:, [fitted.best]] - costs) / fitted.lines.mean.max(), -1.5, 1.5),
-        estimates=(common + forests, seeing, table),
+        estimates=(forest, seeing, table),
     )

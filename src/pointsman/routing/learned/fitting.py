@@ -4,9 +4,9 @@
 2. Tasks: a softmax regression; where no tasks are given they are found by clustering.
 3. Simple heads: networks, a ridge on the terms, a table of tasks, neighbours. What they say of the rows of the fit is
    said out of fold, so that the next step can learn how far to believe them.
-4. Forests over the features and the heads' answers: of outcomes, of contrasts between models, of contrasts weighted
-   towards the models that get chosen, of costs.
-5. Tasks left out (`left_out.py`): what survives on new tasks, what novelty looks like, the margin, the errors.
+4. A forest over the features and the heads' answers. It predicts what the models have in common on a prompt and the
+   contrasts between them, with the weight on those that get chosen; and the costs of the rows in its leaves.
+5. Tasks left out (`left_out.py`): what novelty looks like, the margin, the errors.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from msgspec import structs
 
 from .arrays import Floats, centred
 from .calibration import Checked, doubt_of
-from .contrasts import Contrasts, contrasts_of, use_by_price
-from .demand import Demand
+from .contrasts import axes_of, use_by_price
 from .fitted import Body, CostLines, Fitted, Mixture, Report, disagreement, tree_rows
-from .growing import Halved, Plan, grow_forests, plan_forests, tell_each_half, trust_in
+from .growing import grow, tell_each_half, trust_in
 from .heads import TaskHeads
 from .labels import Labels
 from .left_out import NewTasks, leave_tasks_out
@@ -27,6 +26,7 @@ from .perception import Tasks, read_text, tell_tasks
 from .settings import FEWEST_ROWS, Settings
 from .simple import Held, Rows, cost_head, fit_cost, fit_heads, fit_neighbours, rows_of, text_heads
 from .solvers import clusters
+from .word_problems import WordProblems
 
 UNSEEN_SPREAD = 0.15
 """Assumed standard deviation of a model's success between kinds of prompts, where too little is known to measure it."""
@@ -34,12 +34,12 @@ ENOUGH_WORD_PROBLEMS = 50
 ROWS_OF_A_CLUSTER, FEWEST_CLUSTERS, MOST_CLUSTERS = 40, 4, 64
 
 
-def fit(labels: Labels, settings: Settings, seed: int, demand: Demand | None, packed: bool) -> Fitted:
+def fit(labels: Labels, settings: Settings, seed: int, shipped: WordProblems | None, packed: bool) -> Fitted:
     """A fitted router. With fewer than FEWEST_ROWS rows or two models: the mean scores and costs alone."""
     prior = _prior(labels, settings, packed)
     if len(labels.scores) < FEWEST_ROWS or len(labels.models) < 2:
         return prior
-    return _learn(labels, settings, seed, demand, prior)
+    return _learn(labels, settings, seed, shipped, prior)
 
 
 def _prior(labels: Labels, settings: Settings, packed: bool) -> Fitted:
@@ -79,7 +79,7 @@ def _cost_lines(labels: Labels) -> CostLines:
     return CostLines(lines, np.maximum(mean, 1e-12), known.sum(0) > 0)
 
 
-def _learn(labels: Labels, settings: Settings, seed: int, demand: Demand | None, prior: Fitted) -> Fitted:
+def _learn(labels: Labels, settings: Settings, seed: int, shipped: WordProblems | None, prior: Fitted) -> Fitted:
     n, success, mean_costs = len(labels.scores), prior.success, prior.lines.mean
     dice = np.random.default_rng(seed)
     thirds, fifths, halves = (dice.integers(0, folds, n) for folds in (3, settings.folds, 2))
@@ -92,18 +92,18 @@ def _learn(labels: Labels, settings: Settings, seed: int, demand: Demand | None,
     nearby = neighbours.each_without(np.arange(n))
 
     use = use_by_price(success + 0.5 * (heads.held.seeing + heads.held.table), mean_costs)
-    contrasts = contrasts_of(rows.deviations, use, settings.components)
+    axes = axes_of(rows.deviations, use, settings.components, settings.common)
     answers = [*heads.held, nearby.near, nearby.around]
-    seen = tree_rows(text.view, tasks.posterior, answers, contrasts.weighted, settings.tree_directions)
-    plan = plan_forests(n, settings)
+    seen = tree_rows(text.view, tasks.posterior, answers, axes.out, settings.tree_directions)
     cost = fit_cost(rows, prior.lines, halves, settings)
-    forest = grow_forests(seen, rows.deviations, contrasts, cost, plan, settings, seed)
+    forest = grow(seen, rows.deviations @ axes.out, cost.targets, settings, seed)
 
-    halved = tell_each_half(seen, rows, contrasts, halves, settings, seed)
-    trust = trust_in(halved.contrasts @ contrasts.between, rows.deviations @ contrasts.between)
-    new = leave_tasks_out(rows, text.view, contrasts, neighbours, nearby, cost, settings, seed, trust, mean_costs)
+    halved = tell_each_half(seen, rows.deviations, axes, halves, settings, seed)
+    trust = trust_in(centred(halved), centred(rows.deviations))
+    mixture = Mixture.of(axes, trust, settings)
+    new = leave_tasks_out(rows, text.view, axes, neighbours, nearby, cost, mixture, mean_costs, settings, seed)
     novelty = new.novelty.predict(tasks.posterior, nearby.similarity)
-    known = _check_known(rows, heads.held, halved, novelty, trust * settings.boost, trust, seed)
+    known = _check_known(rows, heads.held, halved, mixture, novelty, seed)
     body = Body(
         text=text_heads(text, heads, tasks),
         tasks=TaskHeads(tasks.weights, tasks.bias, heads.table),
@@ -111,26 +111,23 @@ def _learn(labels: Labels, settings: Settings, seed: int, demand: Demand | None,
         blind=heads.blind,
         neighbours=neighbours,
         forest=forest,
-        mixture=_mixture(contrasts, new.surviving, plan, trust, settings),
+        mixture=mixture,
         cost=cost_head(cost, new.cost_errors),
         novelty=new.novelty,
         margins=new.margins,
         doubt=doubt_of(known, new.checked, success * (1 - success) / (labels.known.sum(0) + 2)),
-        word_problems=_covered(labels, demand),
+        word_problems=_covered(labels, shipped),
     )
     return structs.replace(prior, body=body, report=_report(prior.report, body, new, tasks, labels))
 
 
-def _check_known(
-    rows: Rows, held: Held, halved: Halved, novelty: Floats, stretch: float, trust: float, seed: int
-) -> Checked:
+def _check_known(rows: Rows, held: Held, halved: Floats, mixture: Mixture, novelty: Floats, seed: int) -> Checked:
     """What the halves say of each other, in clusters of like rows."""
-    contrasts = centred(halved.contrasts)
-    count = min(max(len(contrasts) // ROWS_OF_A_CLUSTER, FEWEST_CLUSTERS), MOST_CLUSTERS)
+    count = min(max(len(halved) // ROWS_OF_A_CLUSTER, FEWEST_CLUSTERS), MOST_CLUSTERS)
     return Checked(
-        chances=rows.success + trust * halved.common + stretch * contrasts,
+        chances=rows.success + mixture.beyond(halved, held.seeing),
         scores=rows.labels.scores,
-        disagreement=disagreement([halved.common + contrasts, held.seeing, held.table]),
+        disagreement=disagreement([halved, held.seeing, held.table]),
         novelty=novelty,
         groups=clusters(rows.likeness, count, seed),
     )
@@ -142,7 +139,6 @@ def _report(before: Report, body: Body, new: NewTasks, tasks: Tasks, labels: Lab
         tasks=int(tasks.numbers.max()) + 1,
         tasks_found=labels.tasks is None,
         trust=body.mixture.trust,
-        surviving=tuple(round(float(part), 3) for part in new.surviving if part > 0),
         trials=new.trials,
         novel_margin=new.margins.novel,
         known_doubt=body.doubt.known,
@@ -150,26 +146,9 @@ def _report(before: Report, body: Body, new: NewTasks, tasks: Tasks, labels: Lab
     )
 
 
-def _mixture(contrasts: Contrasts, surviving: Floats, plan: Plan, trust: float, settings: Settings) -> Mixture:
-    models = len(contrasts.between)
-    centring = np.eye(models) - 1 / models
-    backs = (contrasts.outcomes.T, contrasts.back, contrasts.weighted_back)
-    parts = [weight * back @ centring for weight, back in zip(plan.weight, backs, strict=True)]
-    survives = (contrasts.between * surviving) @ contrasts.back @ centring
-    return Mixture(
-        components=contrasts.weighted,
-        leaves=np.concatenate(parts).astype(np.float32),
-        common=contrasts.outcomes.mean(0).astype(np.float32),
-        survives=survives.astype(np.float32),
-        calm=plan.calm,
-        trust=trust,
-        boost=settings.boost,
-    )
-
-
-def _covered(labels: Labels, demand: Demand | None) -> float:
+def _covered(labels: Labels, shipped: WordProblems | None) -> float:
     """0 to 1: how well word problems are covered."""
-    if demand is None:
+    if shipped is None:
         return 1.0
-    found = (demand.word_problems(labels.readings) > 0.5).sum()
+    found = (shipped.predict(labels.readings) > 0.5).sum()
     return min(1.0, float(found) / ENOUGH_WORD_PROBLEMS)

@@ -1,7 +1,7 @@
 """Whole groups of tasks are left out of a light fit and then judged: the only way to see what happens on new tasks.
 
-Four things are learnt from it: which components of the contrasts survive, what a novel prompt looks like, by what
-margin a model must lead the best single one, and how wrong the chances are there.
+Three things are learnt from it: what a novel prompt looks like, by what margin a model must lead the best single one,
+and how wrong the chances are there.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arrays import Floats, Ints, centred, softmax
+from .arrays import Floats, Ints, softmax
 from .calibration import Checked
-from .contrasts import Contrasts
-from .fitted import disagreement, with_posterior
+from .contrasts import Axes
+from .fitted import Mixture, disagreement, with_posterior
 from .heads import Nearby, Neighbours, View
 from .margins import Trial, choose_margins
 from .networks import Lesson, train_networks, usual_epochs
@@ -23,7 +23,6 @@ from .simple import CostSteps, Rows, task_table
 from .solvers import clusters, ridge, softmax_regression
 from .trees import grow_forest
 
-COMMON_TREES = 10
 FEWEST_TASKS = 4
 """With fewer, clusters of the rows are left out in their place."""
 FEWEST_REMAINING = 30
@@ -33,8 +32,6 @@ CLUSTERS = 6
 class NewTasks(NamedTuple):
     """What was learnt."""
 
-    surviving: Floats
-    """(models,): of each component of the contrasts, the part that survives"""
     novelty: Novelty
     margins: Margins
     trials: tuple[Trial, ...]
@@ -49,11 +46,9 @@ class _Told(NamedTuple):
     means: Floats
     """(n, models): mean scores of the rows that remained"""
     forest: Floats
-    """(n, models): contrasts"""
+    """(n, models)"""
     networks: Floats
-    """(n, models): contrasts, of both kinds of networks"""
-    common: Floats
-    """(n, 1): the part that all models share"""
+    """(n, models): mean of both kinds of networks"""
     disagreement: Floats
     posterior: Floats
     """(n, tasks)"""
@@ -64,36 +59,29 @@ class _Told(NamedTuple):
 def leave_tasks_out(
     rows: Rows,
     view: View,
-    contrasts: Contrasts,
+    axes: Axes,
     neighbours: Neighbours,
     nearby: Nearby,
     cost: CostSteps,
+    mixture: Mixture,
+    mean_costs: Floats,
     settings: Settings,
     seed: int,
-    trust: float,
-    mean_costs: Floats,
 ) -> NewTasks:
-    """nearby: what the rows say of each other. trust: how far contrasts are believed. mean_costs (models,)"""
+    """nearby: what the rows say of each other. mean_costs (models,)"""
     seen = np.concatenate([view.lexical, view.text[:, : settings.tree_directions]], 1)
     units = _units(rows, seed)
     groups = _groups(units, settings.groups, seed)
-    told = _tell_without_each(rows, seen, contrasts, groups, cost.residuals, settings, seed)
-    deviations = np.where(rows.labels.known, rows.labels.scores - told.means, 0)
-    mixed = 0.5 * told.forest + 0.5 * told.networks
+    told = _tell_without_each(rows, seen, axes, groups, cost.residuals, settings, seed)
 
-    surviving = _surviving(mixed @ contrasts.between, deviations @ contrasts.between, groups, settings)
     elsewhere = neighbours.each_without(groups).similarity
-    novelty = _tell_novelty((rows.posterior, nearby.similarity), (told.posterior, elsewhere), settings)
+    novelty = _tell_novelty((rows.posterior, nearby.similarity), (told.posterior, elsewhere))
     how_novel = novelty.predict(told.posterior, elsewhere)
-    replaced = novelty.replaced(how_novel)
-    believed = centred((mixed @ contrasts.between * surviving) @ contrasts.back)
-    answers = trust * settings.boost * ((1 - replaced) * told.forest + replaced * believed)
-    chances = told.means + trust * told.common * (1 - 0.5 * replaced) + answers
+    chances = told.means + mixture.beyond(told.forest, told.networks)
     best = int(rows.success.argmax())
     saving = np.tile((mean_costs[best] - mean_costs) / mean_costs.max(), (len(chances), 1))
     margins, trials = choose_margins(chances, saving, how_novel, rows.labels, units, best, settings)
     return NewTasks(
-        surviving=surviving,
         novelty=novelty,
         margins=margins,
         trials=trials,
@@ -124,7 +112,7 @@ def _groups(units: Ints, count: int, seed: int) -> Ints:
 def _tell_without_each(
     rows: Rows,
     seen: Floats,
-    contrasts: Contrasts,
+    axes: Axes,
     groups: Ints,
     cost_residuals: Floats,
     settings: Settings,
@@ -135,7 +123,6 @@ def _tell_without_each(
         means=np.tile(rows.success, (n, 1)),
         forest=np.zeros((n, models), np.float32),
         networks=np.zeros((n, models), np.float32),
-        common=np.zeros((n, 1), np.float32),
         disagreement=np.zeros((n, models), np.float32),
         posterior=np.zeros_like(rows.posterior),
         costs=np.zeros((n, models), np.float32),
@@ -144,7 +131,7 @@ def _tell_without_each(
         remaining, held = np.flatnonzero(groups != group), np.flatnonzero(groups == group)
         if len(remaining) < FEWEST_REMAINING or not len(held):
             continue
-        part = _tell_without(rows, seen, contrasts, cost_residuals, remaining, held, group, settings, seed)
+        part = _tell_without(rows, seen, axes, cost_residuals, remaining, held, group, settings, seed)
         for whole, of_group in zip(told, part, strict=True):
             whole[held] = of_group
     return told
@@ -153,7 +140,7 @@ def _tell_without_each(
 def _tell_without(
     rows: Rows,
     seen: Floats,
-    contrasts: Contrasts,
+    axes: Axes,
     cost_residuals: Floats,
     remaining: Ints,
     held: Ints,
@@ -177,33 +164,22 @@ def _tell_without(
     by_blind = blind.predict(linear_held) - means
 
     inputs, inputs_held = np.concatenate([seen[remaining], own], 1), np.concatenate([seen[held], posterior], 1)
-    tries = settings.tries
-    weighted = grow_forest(
+    grown = grow_forest(
         inputs,
-        deviations @ contrasts.weighted,
+        deviations @ axes.out,
         trees=settings.group_trees,
-        leaf=settings.leaf[1],
-        tries=tries,
+        leaf=settings.leaf,
+        tries=settings.tries,
         seed=[seed, 20 + group],
     )
-    outcomes = grow_forest(
-        inputs,
-        deviations @ contrasts.outcomes,
-        trees=COMMON_TREES,
-        leaf=settings.leaf[0],
-        tries=tries,
-        seed=[seed, 40 + group],
-    )
-    forest = centred(weighted.predict(inputs_held) @ contrasts.weighted_back)
-    common = (outcomes.predict(inputs_held) @ contrasts.outcomes.T).mean(1, keepdims=True)
+    forest = grown.predict(inputs_held) @ axes.back
     table = posterior @ task_table(rows.tasks[remaining], rows.posterior.shape[1], deviations)
     cost_weights = ridge(linear, np.nan_to_num(cost_residuals[remaining]), settings.cost_ridge)
     return _Told(
         means=means,
         forest=forest,
-        networks=0.5 * centred(by_seeing + by_blind),
-        common=common,
-        disagreement=disagreement([common + forest, by_seeing, table]),
+        networks=0.5 * (by_seeing + by_blind),
+        disagreement=disagreement([forest, by_seeing, table]),
         posterior=posterior,
         costs=linear_held @ cost_weights,
     )
@@ -220,26 +196,7 @@ def _posterior_without(rows: Rows, remaining: Ints, held: Ints) -> Floats:
     return posterior
 
 
-def _surviving(said: Floats, true: Floats, groups: Ints, settings: Settings) -> Floats:
-    """(models,): the slope of each true component on the said one, less a part of its standard error over groups.
-
-    Its root is taken, which lies between the slope, least wrong, and 1, which keeps the choices apart.
-    """
-    product, square = said * true, said * said
-    numbers = np.unique(groups)
-    by_group = np.stack([product[groups == number].sum(0) for number in numbers])
-    squares = np.stack([square[groups == number].sum(0) for number in numbers])
-    total = squares.sum(0) + 1e-9
-    slope = by_group.sum(0) / total
-    error = np.sqrt(((by_group - slope * squares) ** 2).sum(0)) / total
-    surviving = np.sqrt(np.clip(slope - settings.doubt * error, 0, 1))
-    surviving[settings.carried :] = 0
-    surviving[0] = max(surviving[0], settings.least_carried)
-    kept: Floats = surviving.astype(np.float32)
-    return kept
-
-
-def _tell_novelty(usual: tuple[Floats, Floats], novel: tuple[Floats, Floats], settings: Settings) -> Novelty:
+def _tell_novelty(usual: tuple[Floats, Floats], novel: tuple[Floats, Floats]) -> Novelty:
     """A logistic between rows among their own and as of a task left out; each pair is (posterior, similarity)."""
     signs = np.concatenate([novelty_signs(*usual), novelty_signs(*novel)])
     is_novel = np.repeat([0, 1], [len(usual[0]), len(novel[0])])
@@ -249,4 +206,4 @@ def _tell_novelty(usual: tuple[Floats, Floats], novel: tuple[Floats, Floats], se
     )
     weight = (weights[:, 1] - weights[:, 0]) / spread
     offset = float(bias[1] - bias[0] - mean @ weight)
-    return Novelty(weight, offset, settings.novel_from, settings.novel_to)
+    return Novelty(weight, offset)

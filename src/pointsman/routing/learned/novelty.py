@@ -1,4 +1,4 @@
-"""What is done on prompts unlike those of the fit: how unlike they are, what is still believed, when to stay put."""
+"""What is done on prompts unlike those of the fit: how unlike they are, and when to stay with the best single model."""
 
 from __future__ import annotations
 
@@ -19,19 +19,10 @@ class Novelty(Struct, frozen=True, eq=False):
     weights: Floats
     """On `novelty_signs`."""
     bias: float
-    begins: float
-    """Novelty from which what survives replaces what is known …"""
-    ends: float
-    """… and at which it has done so."""
 
     def predict(self, posterior: Floats, similarity: Floats) -> Floats:
         """(n,), 0 (as in the fit) to 1 (as of a task left out)."""
         return sigmoid(novelty_signs(posterior, similarity) @ self.weights + self.bias)
-
-    def replaced(self, novelty: Floats) -> Floats:
-        """(n, 1), 0 to 1: how much of what is known gives way to what survives on new tasks."""
-        share: Floats = np.clip((novelty - self.begins) / (self.ends - self.begins), 0, 1)[:, None]
-        return share
 
 
 def novelty_signs(posterior: Floats, similarity: Floats) -> Floats:

@@ -57,7 +57,7 @@ class Tasks(NamedTuple):
 def tell_tasks(text: Text, labels: Labels, folds: Ints, seed: int) -> Tasks:
     linear, n = text.view.linear, len(labels.scores)
     if labels.tasks is None:
-        numbers = clusters(text.likeness, min(max(n // 120, 2), 20), seed)
+        numbers = clusters(text.likeness, min(max(n // 120, 4), 20), seed)
     else:
         numbers = np.unique(np.array(labels.tasks), return_inverse=True)[1]
     count = int(numbers.max()) + 1

@@ -15,7 +15,7 @@ from .fitted import Answers, Fitted, Report, answer, doubts, ranked
 from .labels import Labels, check
 from .reading import Reader, Reading, Readings, pack, unpack
 from .settings import Settings
-from .store import read_fitted, shipped_demand, write_fitted
+from .store import read_fitted, shipped_word_problems, write_fitted
 
 AT_ONCE = 512
 """Prompts that are judged in one go, so that memory stays bounded."""
@@ -39,12 +39,12 @@ class Estimates(NamedTuple):
 class LearnedRouter:
     """Learns from scored prompts which model does what well, and what it costs.
 
-    With `pretrained`, what ships is used as well: the demand of prompts, and a rule for word problems (`demand.py`).
+    With `pretrained`, what ships is used as well: a rule for word problems of school mathematics (`word_problems.py`).
     Without it, nothing is known that was fitted on outcomes. Fitting needs scipy, all else numpy alone.
     """
 
     def __init__(self, pretrained: bool = True, seed: int = 0, settings: Settings | None = None) -> None:
-        self._demand = shipped_demand() if pretrained else None
+        self._word_problems = shipped_word_problems() if pretrained else None
         self._seed = seed
         self._settings = settings or Settings()
         self._reader = Reader()
@@ -113,16 +113,6 @@ class LearnedRouter:
             novelty=answers.novelty.astype(np.float64),
         )
 
-    def demand(self, readings: Readings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(n,) and (n,): how hard the prompts are for models at large, and how wrong that may be; see `Demand.predict`.
-
-        Raises ValueError for a router that is not pretrained.
-        """
-        if self._demand is None:
-            raise ValueError("The demand of prompts is part of what ships: use LearnedRouter(pretrained=True).")
-        mean, deviation = self._demand.predict(readings)
-        return mean.astype(np.float64), deviation.astype(np.float64)
-
     @property
     def models(self) -> tuple[str, ...]:
         return self._ready().models
@@ -159,13 +149,13 @@ class LearnedRouter:
             if (error.name or "").split(".")[0] != "scipy":
                 raise
             raise ConfigError('Fitting a router needs scipy: pip install "pointsman[train]" brings it.') from error
-        self._fitted = fit(labels, self._settings, self._seed, self._demand, packed)
+        self._fitted = fit(labels, self._settings, self._seed, self._word_problems, packed)
         return self
 
     def _answer(self, fitted: Fitted, readings: Readings, characters: NDArray[np.float64]) -> Answers:
         if len(characters) != len(readings.words):
             raise ValueError(f"There are {len(readings.words)} readings and {len(characters)} lengths: give one each.")
-        return answer(fitted, _as_packed(readings) if fitted.packed else readings, characters, self._demand)
+        return answer(fitted, _as_packed(readings) if fitted.packed else readings, characters, self._word_problems)
 
     def _ready(self) -> Fitted:
         if self._fitted is None:

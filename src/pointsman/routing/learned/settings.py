@@ -30,27 +30,20 @@ class Settings(Struct, frozen=True):
     ridge: float = 8.0
     """Penalty of the ridge on TF-IDF."""
 
-    # Trees. Three forests: outcomes, contrasts between models, contrasts weighted by how often a model is chosen.
+    # The forest, which answers together with the networks.
     components: int = 8
-    """Principal components of the outcomes that a forest predicts at once."""
-    trees: tuple[int, int, int] = (50, 50, 50)
-    leaf: tuple[int, int, int] = (5, 8, 10)
+    """Principal components of the contrasts between models that it predicts at once."""
+    common: float = 0.5
+    """The weight of what all models have in common, against the contrasts, when a split is chosen."""
+    trees: int = 150
+    leaf: int = 5
     """Least rows in a leaf."""
-    weight: tuple[float, float, float] = (1.0, 1.0, 2.0)
-    """Of the three forests' answers, from `few_rows` rows on."""
     tries: int = 32
     """Random splits that are tried at a node."""
-    few_rows: int = 1500
-    """Below so many rows the forest of outcomes gains weight: what is hard for all models is learnt first."""
-    few_weight: float = 0.75
-    few_trees: tuple[int, int, int] = (90, 40, 40)
-    """The trees where it has more than half of the weight."""
-    few_leaf: int = 10
-    calm_rows: int = 1100
-    """Below so many rows, up to half of what the forests say is replaced by what the networks say."""
+    networks_share: float = 0.4
+    """Of the contrasts, the part that is left to the networks."""
     boost: float = 1.2
-    """What the forests' shrinkage takes from the contrasts is given back."""
-    cost_trees: int = 40
+    """What the forest's shrinkage takes from the contrasts is given back."""
     cost_ridge: float = 600.0
 
     # Prompts unlike those of the fit.
@@ -58,16 +51,6 @@ class Settings(Struct, frozen=True):
     """Groups of tasks that are left out in turn."""
     group_trees: int = 24
     """Trees of the forest that is fitted without a group."""
-    doubt: float = 0.25
-    """Standard errors that are taken off the part of a contrast that survived on tasks left out."""
-    carried: int = 3
-    """Only the first so many components of the contrasts are believed on novel prompts."""
-    least_carried: float = 0.25
-    """So much at least of the first one."""
-    novel_from: float = 0.6
-    """Novelty (0 to 1) at which what survives begins to replace what is known."""
-    novel_to: float = 0.9
-    """Novelty at which it has."""
 
     # When quality alone counts, a model must lead the best single one by a margin to be chosen in its place.
     margins: tuple[tuple[float, float], ...] = (

@@ -22,14 +22,14 @@ from msgspec import Struct
 
 from ...core import ConfigError
 from .arrays import Floats
-from .demand import Demand
 from .fitted import Fitted, tree_columns
 from .lexical import LEXICAL
 from .reading import SENTENCE
 from .trees import Forest
+from .word_problems import WordProblems
 from .words import Terms
 
-VERSION = 1
+VERSION = 2
 """Of the file. It changes as well when a `Reading` does: a router that learnt from other numbers would misread them."""
 Kind = TypeVar("Kind", bound=Struct)
 
@@ -51,15 +51,15 @@ def read_fitted(path: Path) -> Fitted:
     return fitted
 
 
-def write_demand(demand: Demand, file: IO[bytes]) -> None:
-    _write("demand", demand, file)
+def write_word_problems(known: WordProblems, file: IO[bytes]) -> None:
+    _write("word problems", known, file)
 
 
 @cache
-def shipped_demand() -> Demand:
+def shipped_word_problems() -> WordProblems:
     """The weights that come with this version, read once."""
-    with resources.files(__package__).joinpath("weights/demand.npz").open("rb") as file:
-        return _read("demand", Demand, file)
+    with resources.files(__package__).joinpath("weights/word_problems.npz").open("rb") as file:
+        return _read("word problems", WordProblems, file)
 
 
 _UNREADABLE = (
@@ -155,7 +155,9 @@ def _check(fitted: Fitted) -> None:
     _shaped("seeing.inward", body.seeing.inward, (inputs + tasks, body.seeing.inward.shape[1]))
     _shaped("blind.inward", body.blind.inward, (inputs, body.blind.inward.shape[1]))
     _shaped("neighbours.deviations", body.neighbours.deviations, (len(body.neighbours.rows), models))
-    _shaped("mixture.survives", body.mixture.survives, (models, models))
+    axes = body.mixture.axes.shape[1]
+    _shaped("mixture.axes", body.mixture.axes, (models, axes))
+    _shaped("mixture.leaves", body.mixture.leaves, (axes, models))
     _shaped("cost.spread", body.cost.spread, (2, models))
     outputs = len(body.mixture.leaves) + len(body.cost.leaves)
     _check_forest(body.forest, tree_columns(body, fitted.settings), outputs)

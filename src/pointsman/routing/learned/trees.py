@@ -14,6 +14,8 @@ from msgspec import Struct
 from .arrays import Floats, Ints
 
 DEEPEST = 14
+SAME = 1e-4
+"""Values of a column that lie no further apart are not told from each other: they may differ by rounding alone."""
 
 
 class Forest(Struct, frozen=True, eq=False):
@@ -52,20 +54,33 @@ class Forest(Struct, frozen=True, eq=False):
         return mean
 
 
-def grow_forest(rows: Floats, targets: Floats, *, trees: int, leaf: int, tries: int, seed: Sequence[int]) -> Forest:
-    """rows (n, features), targets (n, outputs); each tree sees all rows and differs by its random splits."""
+def grow_forest(
+    rows: Floats,
+    targets: Floats,
+    *,
+    trees: int,
+    leaf: int,
+    tries: int,
+    seed: Sequence[int],
+    guiding: int | None = None,
+) -> Forest:
+    """rows (n, features), targets (n, outputs); each tree sees all rows and differs by its random splits.
+
+    guiding: splits are chosen by the first so many targets, all of them where it is None; the others are averaged in
+    the leaves that come of it.
+    """
     rows = np.ascontiguousarray(rows, np.float32)
     targets = np.ascontiguousarray(targets, np.float32)
-    return join(
+    return _joined(
         [
-            _grow(rows, targets, leaf=leaf, tries=tries, rng=np.random.default_rng([*seed, number]))
+            _grow(rows, targets, guiding, leaf=leaf, tries=tries, rng=np.random.default_rng([*seed, number]))
             for number in range(trees)
         ]
     )
 
 
-def join(forests: Sequence[Forest]) -> Forest:
-    """One forest whose answer is the mean of those of the trees of all. They have the same outputs."""
+def _joined(forests: Sequence[Forest]) -> Forest:
+    """One forest of the trees of all. They have the same outputs."""
     starts = np.cumsum([0, *(len(forest.feature) for forest in forests)])[:-1]
     return Forest(
         feature=np.concatenate([forest.feature for forest in forests]),
@@ -76,22 +91,10 @@ def join(forests: Sequence[Forest]) -> Forest:
     )
 
 
-def side_by_side(forests: Sequence[Forest]) -> Forest:
-    """One forest that is walked once and answers what the forests answer, side by side."""
-    trees = sum(len(forest.roots) for forest in forests)
-    outputs = sum(forest.value.shape[1] for forest in forests)
-    widened, column = [], 0
-    for forest in forests:
-        value = np.zeros((len(forest.feature), outputs), np.float32)
-        width = forest.value.shape[1]
-        value[:, column : column + width] = forest.value * np.float32(trees / len(forest.roots))
-        column += width
-        widened.append(Forest(forest.feature, forest.threshold, forest.left, value, forest.roots))
-    return join(widened)
-
-
-def _grow(rows: Floats, targets: Floats, *, leaf: int, tries: int, rng: np.random.Generator) -> Forest:
-    growth = _Growth(targets.mean(0, keepdims=True))
+def _grow(
+    rows: Floats, targets: Floats, guiding: int | None, *, leaf: int, tries: int, rng: np.random.Generator
+) -> Forest:
+    growth, guides = _Growth(targets.mean(0, keepdims=True)), targets[:, :guiding]
     order = np.arange(len(rows))  # rows, those of one node next to each other
     starts, nodes = np.zeros(1, np.intp), np.zeros(1, np.intp)
     for _ in range(DEEPEST):
@@ -101,7 +104,7 @@ def _grow(rows: Floats, targets: Floats, *, leaf: int, tries: int, rng: np.rando
             break
         order, nodes, sizes = order[np.repeat(large, sizes)], nodes[large], sizes[large]
         starts = np.cumsum(sizes) - sizes
-        split = _best_splits(rows, targets, order, starts, sizes, leaf=leaf, tries=tries, rng=rng)
+        split = _best_splits(rows, guides, order, starts, sizes, leaf=leaf, tries=tries, rng=rng)
         if not split.useful.any():
             break
         children = growth.split(nodes[split.useful], split.feature[split.useful], split.threshold[split.useful])
@@ -143,7 +146,7 @@ def _best_splits(
     features = rng.integers(0, rows.shape[1], (count, tries))
     values = rows[order[:, None], np.repeat(features, sizes, 0)]
     low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
-    cuts = (low + rng.random((count, tries), dtype=np.float32) * (high - low)).astype(np.float32)
+    cuts = np.where(high - low > SAME, low + rng.random((count, tries), dtype=np.float32) * (high - low), high)
     right = (values > np.repeat(cuts, sizes, 0)).astype(np.float32)
 
     here = targets[order]
