@@ -67,6 +67,7 @@ def held_out(rows: Rows, quality: NDArray[np.float64], **changes: object) -> Hel
         rows=rows,
         new=Forecasts(quality, np.zeros(shape), np.tile(COST, (len(rows), 1))),
         known_scores=np.tile(SKILL.mean(axis=0), (len(rows), 1)),
+        sure_scores=np.tile(SKILL.mean(axis=0), (len(rows), 1)),
         known_costs=np.tile(COST, (len(rows), 1)),
         shares=np.ones(shape),
         prior=np.full(shape, np.nan),

@@ -14,6 +14,7 @@ from learned_prompts import MODELS, SMALL, data, fitted
 
 from pointsman.core import ConfigError
 from pointsman.routing.learned import LearnedRouter, Reader
+from pointsman.routing.learned.labels import means_of, sure_means
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +189,13 @@ except ConfigError as error:
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert "(1, 3)" in told and 'pip install "pointsman[train]"' in told
+
+
+def test_one_good_grade_makes_no_best_model() -> None:
+    """All that a router has learned would be held against a model that nobody knows."""
+    scores = np.full((200, 3), np.nan)
+    scores[:, 0] = np.arange(200) % 10 < 7
+    scores[:, 1] = np.arange(200) % 10 < 5
+    scores[0, 2] = 1.0
+    assert means_of(scores).argmax() == 2
+    assert sure_means(scores).argmax() == 0

@@ -119,7 +119,7 @@ def _train(
 
     home = gateway.environment.home
     rows = _rows(gateway, source, begin)
-    show_line(f"{len(rows):,} graded prompts, {count(len(rows.models), 'model')}")
+    show_line(f"{count(len(rows), 'graded prompt')}, {count(len(rows.models), 'model')}")
     trained = fit(
         rows,
         source=source,

@@ -17,11 +17,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from ..core import ConfigError
@@ -144,7 +144,7 @@ class _Outcome(Struct):
     """One row, as it stands in a file."""
 
     prompt: str
-    model: str
+    model: Annotated[str, Meta(min_length=1)]
     score: float | bool | None
     cost_usd: float | None = None
     task: str | None = None
@@ -264,7 +264,7 @@ def _read_folder(folder: Path) -> Outcomes:
         gathered.count["outcomes"] += 1
         if identity not in gathered.keys:
             gathered.count["unknown_prompts"] += 1
-        elif not isinstance(model, str) or not (_number(score) and _number(cost)):
+        elif not isinstance(model, str) or not model or not (_number(score) and _number(cost)):
             gathered.unreadable(
                 OUTCOMES, f"an outcome of {identity} without a model, or with a score that is no number"
             )

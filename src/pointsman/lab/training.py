@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..core import PointsmanError
 from ..routing.learned import LearnedRouter, Reader, Reading, Readings, pack, unpack
+from ..routing.learned.labels import sure_means
 from ..routing.learned.settings import Settings
 from .training_report import Forecasts, HeldOut, Report, report_of
 from .training_rows import Floats, Rows, fold_of
@@ -66,7 +67,8 @@ def train(
     """Fit, judge, and fit on everything. `prior` (n, m): what profiles say of each model on each row, NaN where they
     say nothing. `tell` hears of each step. Raises NotTrainable."""
     if len(rows) < FEWEST:
-        raise NotTrainable(f"{len(rows)} graded prompts are too few to fit a router on: {FEWEST} are the least.")
+        found = "1 graded prompt is" if len(rows) == 1 else f"{len(rows)} graded prompts are"
+        raise NotTrainable(f"{found} too few to fit a router on: {FEWEST} are the least.")
     if len(rows.models) < 2:
         raise NotTrainable(f"All grades are of {rows.models[0]}: to choose takes grades of two models at least.")
     readings = read_rows(rows)
@@ -108,7 +110,7 @@ def forecast(
     found = [router.estimate(Readings.of([readings[i] for i in part]), chars[part].tolist()) for part in parts]
     column = {model: number for number, model in enumerate(router.models)}
     doubt = np.concatenate([one.p_sd for one in found])
-    doubt[:, int(np.argmax(router.success))] = 0.0
+    doubt[:, router.best_single] = 0.0
 
     def of_models(table: Floats) -> Floats:
         unknown = np.full(len(table), np.nan)
@@ -128,19 +130,21 @@ def _held_out(
     """Each part held out in turn: `parts` (n,) is that of each row, -1 for a row that is only fitted on."""
     turns = np.unique(parts[parts >= 0])
     new = Forecasts(*(np.full(rows.scores.shape, np.nan) for _ in range(3)))
-    scores, costs, shares = (np.full(rows.scores.shape, np.nan) for _ in range(3))
+    scores, sure, costs, shares = (np.full(rows.scores.shape, np.nan) for _ in range(4))
     for number, part in enumerate(turns, 1):
         away = parts == part
         tell(f"held-out part {number} of {len(turns)}")
         for table, values in zip(new, forecast(fit(~away), rows.models, readings, rows.chars, away), strict=True):
             table[away] = values
         scores[away], costs[away] = _means(rows.scores[~away]), _means(rows.costs[~away])
+        sure[away] = sure_means(rows.scores[~away])
         shares[away] = np.isfinite(rows.scores[~away]).mean(axis=0)
     judged = parts >= 0
     return HeldOut(
         rows=rows.take(judged),
         new=Forecasts(*(table[judged] for table in new)),
         known_scores=scores[judged],
+        sure_scores=sure[judged],
         known_costs=costs[judged],
         shares=shares[judged],
         prior=np.full(rows.scores[judged].shape, np.nan),

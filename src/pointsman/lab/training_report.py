@@ -141,6 +141,9 @@ class HeldOut(Struct, frozen=True):
     new: Forecasts
     known_scores: Floats
     """(n, m) and so all below: mean scores over the rows of the fit."""
+    sure_scores: Floats
+    """The same, drawn to the mean of all models and one standard error less: by which the best single model is told, so
+    that it is none with a few scores, all of them good."""
     known_costs: Floats
     shares: Floats
     """The part of the rows of the fit that have a score."""
@@ -231,7 +234,7 @@ class _Judge:
         certain = np.zeros(rows.scores.shape)
         self._forecasts = {
             NEW: held_out.new,
-            SINGLE: Forecasts(held_out.known_scores, certain, self._mean_costs),
+            SINGLE: Forecasts(held_out.sure_scores, certain, self._mean_costs),
         }
         if held_out.in_use is not None and np.isfinite(held_out.in_use.quality).any():
             self._forecasts[IN_USE] = held_out.in_use

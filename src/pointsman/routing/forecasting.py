@@ -87,7 +87,7 @@ class RouterForecaster:
                 for model, cost, sd in zip(router.models, estimates.cost[0], estimates.cost_sd[0], strict=True)
                 if cost == cost  # NaN where no cost was ever known
             },
-            best_single=router.models[int(router.success.argmax())],
+            best_single=router.models[router.best_single],
             novelty=float(estimates.novelty[0]),
         )
 

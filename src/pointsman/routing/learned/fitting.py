@@ -20,7 +20,7 @@ from .contrasts import axes_of, use_by_price
 from .fitted import Body, CostLines, Fitted, Mixture, Report, disagreement, tree_rows
 from .growing import grow, tell_each_half, trust_in
 from .heads import TaskHeads
-from .labels import Labels
+from .labels import Labels, means_of, sure_means
 from .left_out import NewTasks, leave_tasks_out
 from .perception import Tasks, read_text, tell_tasks
 from .settings import FEWEST_ROWS, Settings
@@ -43,15 +43,12 @@ def fit(labels: Labels, settings: Settings, seed: int, shipped: WordProblems | N
 
 
 def _prior(labels: Labels, settings: Settings, packed: bool) -> Fitted:
-    known, models = labels.known, len(labels.models)
-    count = known.sum(0)
-    of_all = float(np.nanmean(labels.scores)) if known.any() else 0.5
-    success = (np.where(known, labels.scores, 0).sum(0) + 2 * of_all) / (count + 2)
+    models, count, success = len(labels.models), labels.known.sum(0), means_of(labels.scores)
     few = len(labels.scores) < FEWEST_ROWS or models < 2
     return Fitted(
         models=labels.models,
         success=success,
-        best=int(success.argmax()) if models else -1,
+        best=int(sure_means(labels.scores).argmax()) if models else -1,
         lines=_cost_lines(labels),
         prior_doubt=np.sqrt(success * (1 - success) / (count + 2) + UNSEEN_SPREAD**2),
         settings=settings,

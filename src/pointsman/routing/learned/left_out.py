@@ -15,6 +15,7 @@ from .calibration import Checked
 from .contrasts import Axes
 from .fitted import Mixture, disagreement, with_posterior
 from .heads import Nearby, Neighbours, View
+from .labels import sure_means
 from .margins import Trial, choose_margins
 from .networks import Lesson, train_networks, usual_epochs
 from .novelty import Margins, Novelty, novelty_signs
@@ -78,7 +79,7 @@ def leave_tasks_out(
     novelty = _tell_novelty((rows.posterior, nearby.similarity), (told.posterior, elsewhere))
     how_novel = novelty.predict(told.posterior, elsewhere)
     chances = told.means + mixture.beyond(told.forest, told.networks)
-    best = int(rows.success.argmax())
+    best = int(sure_means(rows.labels.scores).argmax())
     saving = np.tile((mean_costs[best] - mean_costs) / mean_costs.max(), (len(chances), 1))
     margins, trials = choose_margins(chances, saving, how_novel, rows.labels, units, best, settings)
     return NewTasks(

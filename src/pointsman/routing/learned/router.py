@@ -123,6 +123,11 @@ class LearnedRouter:
         return self._ready().success.astype(np.float64)
 
     @property
+    def best_single(self) -> int:
+        """The place of the model that did best over all prompts, one standard error taken off."""
+        return self._ready().best
+
+    @property
     def report(self) -> Report:
         return self._ready().report
 
