@@ -73,7 +73,7 @@ def test_a_table_says_what_was_fitted_on_what(run: Run, data: Path) -> None:
         (["--data", "data", "--measure", "speeed"], 2, "speeed"),
         (["--data", "data", "--folds", "1"], 2, "folds"),
         (["--data", "data", "--setting", "margin=0"], 2, "there is no 'margin'; there is margins."),
-        (["--data", "data", "--setting", "margins=0,x"], 2, "--setting margins=0,x: Expected `array`"),
+        (["--data", "data", "--setting", "margins=0,x"], 2, "--setting margins=0,x: JSON is malformed"),
         ([], 2, "--data"),
     ],
 )

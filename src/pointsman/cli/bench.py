@@ -165,7 +165,7 @@ def routing(
 
 
 def _settings(given: Sequence[str]) -> Settings:
-    """NAME=VALUE pairs; the values of a sequence stand between commas, or as JSON."""
+    """NAME=VALUE pairs; a sequence is written as JSON."""
     from ..routing.learned.settings import Settings
 
     names = Settings.__struct_fields__
@@ -177,16 +177,14 @@ def _settings(given: Sequence[str]) -> Settings:
             raise InvalidCall(f"--setting {pair}: there is no {name!r}; there is {', '.join(near)}.", param="setting")
         values[name] = value
         if isinstance(getattr(Settings(), name), tuple):
-            values[name] = _sequence(value, pair)
+            values[name] = _read_json(value, pair)
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidCall(f"--setting {', '.join(given)}: {error}", param="setting") from None
 
 
-def _sequence(value: str, pair: str) -> object:
-    if not value.startswith("["):
-        return value.split(",")
+def _read_json(value: str, pair: str) -> object:
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError as error:
