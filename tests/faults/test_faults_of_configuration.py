@@ -55,7 +55,10 @@ async def test_stand_ins_that_lead_back_end(name: str, upstream: Upstream, home:
         ("route:\n  candidates: [smal]", "3: `route.candidates.0`: There is no model 'smal'. Did you mean 'small'?"),
         ("modes:\n  m:\n    candidates: ['s*', mall]", "4: `modes.m.candidates.1`: There is no model 'mall'"),
         ("modes: {m: {candidates: [m]}}", "2: `modes.m.candidates.0`: 'm' is a mode: here stand models"),
-        ("pools: {p: {members: [small]}}\nroute: {candidates: [p]}", "3: `route.candidates.0`: 'p' is a pool: here stand models"),
+        (
+            "pools: {p: {members: [small]}}\nroute: {candidates: [p]}",
+            "3: `route.candidates.0`: 'p' is a pool: here stand models",
+        ),
     ],
 )
 def test_a_candidate_that_leads_nowhere_is_told_with_its_place(tmp_path: Path, text: str, place: str) -> None:
