@@ -276,11 +276,11 @@ def test_a_feedback_that_was_told_survives_the_kill_of_its_process(tmp_path: Pat
     entries = [entry(call_id=called(NOON + number)) for number in range(400)]
     with Ledger.open(tmp_path) as ledger:
         stored(ledger, *entries)
-    process = child("give_and_tell", tmp_path, ",".join(one.call_id for one in entries), "ann")
-    assert process.stdout is not None
-    told = [process.stdout.readline().strip() for _ in range(25)]
-    process.send_signal(signal.SIGKILL)
-    told += process.communicate(timeout=30)[0].split()
+    with child("give_and_tell", tmp_path, ",".join(one.call_id for one in entries), "ann") as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().strip() for _ in range(25)]
+        process.send_signal(signal.SIGKILL)
+        told += process.stdout.read().split()  # communicate() would pass over what readline() has read ahead
     with Ledger.open(tmp_path) as ledger:
         kept = {graded.feedback.call_id for graded in ledger.feedback.graded()}
         assert {one for one in told if len(one) == 32} <= kept
