@@ -13,8 +13,9 @@ import pytest
 
 from pointsman.gateway.schemas import breaks
 
-LIMIT = 1.0
-"""Seconds. A check takes some tens of milliseconds at most; those below would take minutes, or for ever."""
+LIMIT = 10.0
+"""Seconds of this thread, whatever else the machine does. A check takes some tens of milliseconds at most; those below
+would take minutes, or for ever."""
 
 TREE = {
     "$defs": {
@@ -35,9 +36,9 @@ TREE = {
 
 def is_broken(schema: Any, value: Any) -> bool:
     text = json.dumps(value)
-    began = time.monotonic()
+    began = time.thread_time()
     found = breaks(json.dumps(schema).encode(), value, len(text))
-    assert time.monotonic() - began < LIMIT
+    assert time.thread_time() - began < LIMIT
     return found
 
 
