@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from ..core import FAULTS_OF_UPSTREAMS, LedgerError, Nanos, Weighed
+from ..core import FAULTS_OF_UPSTREAMS, Nanos, Weighed
 from ..ledger import Chosen, Entry, Graded, Speed
-from ..routing import Drift, Evidence, Grade, Outcome, Prompt, Seen
+from ..routing import Drift, Evidence, Grade, Outcome, Prompt, Seen, recorded_prompt
 
 Expects = Callable[[str, Prompt | None], float | None]
 """The quality, 0 to 1, that is expected now of a model on a prompt that was read earlier (None: on any), without what
@@ -63,7 +63,7 @@ def grade_of(graded: Graded, expects: Expects, since: float) -> Grade | None:
     entry, feedback = graded.entry, graded.feedback
     if feedback.source == "automatic":
         return None
-    prompt = _prompt(entry.features)
+    prompt = recorded_prompt(entry.features)
     prior = None
     if entry.at >= since:
         prior = next((one.prior for one in entry.candidates if one.model == entry.model), None)
@@ -78,13 +78,6 @@ def grade_of(graded: Graded, expects: Expects, since: float) -> Grade | None:
         prior=prior,
         reliability=feedback.reliability,
     )
-
-
-def _prompt(features: bytes) -> Prompt | None:
-    try:
-        return Prompt.decode(features)
-    except LedgerError:  # none were kept, or those of another version
-        return None
 
 
 def _context(prompt: Prompt | None) -> tuple[float, ...]:

@@ -27,7 +27,7 @@ from .expectations import qualities, quality_of
 from .filters import reason_against
 from .learning import changed_models, learn, merge, sound, with_beliefs
 from .objective import PRIORITIES, Objective, Weights, reweigh
-from .prompt import Prompt, read_prompt
+from .prompt import Prompt, read_prompt, recorded_prompt
 from .sizes import estimate_tokens, text_tokens
 from .tasks import TASKS
 
@@ -69,6 +69,7 @@ __all__ = [
     "quality_of",
     "read_prompt",
     "reason_against",
+    "recorded_prompt",
     "reweigh",
     "route",
     "sound",

@@ -135,6 +135,14 @@ class Prompt(Struct, frozen=True):
         )
 
 
+def recorded_prompt(features: bytes) -> Prompt | None:
+    """`Prompt.decode` of what a ledger holds; None where none were kept, or those of a version that is not known."""
+    try:
+        return Prompt.decode(features)
+    except LedgerError:
+        return None
+
+
 def read_prompt(chat: Chat, stated_task: str = "") -> Prompt:
     """Measure a chat. A `stated_task` is believed: it gets all the probability.
 

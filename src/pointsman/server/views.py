@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from ..core import LedgerError, to_usd
+from ..core import to_usd
 from ..endpoints.gate import Gate
 from ..ledger import BudgetStatus, CostRow, Entry, PerformanceRow
-from ..routing import Prompt
+from ..routing import recorded_prompt
 
 
 class CandidateView(Struct, frozen=True):
@@ -53,7 +53,7 @@ class DecisionView(Struct, frozen=True):
 
 
 def decision_view(entry: Entry) -> DecisionView:
-    usage, prompt = entry.usage, _prompt(entry.features)
+    usage, prompt = entry.usage, recorded_prompt(entry.features)
     return DecisionView(
         id=entry.attempt_id,
         call=entry.call_id,
@@ -80,13 +80,6 @@ def decision_view(entry: Entry) -> DecisionView:
         ttft_ms=None if entry.ttft is None else round(entry.ttft * 1000, 1),
         ms=round(entry.seconds * 1000, 1),
     )
-
-
-def _prompt(features: bytes) -> Prompt | None:
-    try:
-        return Prompt.decode(features)
-    except LedgerError:  # none were kept, or those of another version
-        return None
 
 
 def _likely(probabilities: Mapping[str, float]) -> dict[str, float]:
