@@ -1,4 +1,5 @@
-"""Fit what `pointsman.routing.learned` ships about outcomes: what tells word problems from all else, and their lengths.
+"""Fit what `pointsman.routing.learned` ships about outcomes: what tells word problems from all else, and what is usual
+among them.
 
     python training/word_problems.py --data DIR --out src/pointsman/routing/learned/weights/word_problems.npz
 
@@ -14,17 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from pointsman.lab.outcomes import Outcomes, read_outcomes
-from pointsman.routing.learned.arrays import Floats, Ints
+from pointsman.routing.learned.arrays import Ints
 from pointsman.routing.learned.heads import Scaling
 from pointsman.routing.learned.reading import Reader
 from pointsman.routing.learned.solvers import softmax_regression
 from pointsman.routing.learned.store import write_word_problems
-from pointsman.routing.learned.word_problems import WordProblems, word_problem_inputs
+from pointsman.routing.learned.word_problems import WordProblems, hardness_features, word_problem_inputs
 
 SETS = {"routellm_mmlu": "Apache-2.0", "mmlupro": "Apache-2.0", "llmrouter_mix": "MIT"}
 """What is read, and its licence."""
 WORD_PROBLEMS = "llmrouter_mix:gsm8k", "llmrouter_mix:agentverse-mgsm"
-"""The tasks that are word problems; the length of the first is what length is measured by."""
+"""The tasks that are word problems; those of the first are the usual ones."""
 TRIED = (
     "hi",
     "What is the capital of France?",
@@ -57,12 +58,12 @@ def learn(prompts: list[str], tasks: Ints) -> WordProblems:
     is_one = np.isin(tasks, WORD_PROBLEMS).astype(np.intp)
     inputs = word_problem_inputs(scaling, readings).astype(np.float32)
     by_class, bias = softmax_regression(inputs, is_one, 2, tolerance=1.0, iterations=80)
-    lengths = _log_characters([prompt for prompt, task in zip(prompts, tasks, strict=True) if task == WORD_PROBLEMS[0]])
+    usual = hardness_features(readings)[tasks == WORD_PROBLEMS[0]]
     word_problems = WordProblems(
         scaling=scaling,
         weights=(by_class[:, 1] - by_class[:, 0]).astype(np.float32),
         bias=float(bias[1] - bias[0]),
-        length=np.array([lengths.mean(), lengths.std()], np.float32),
+        usual=np.stack([usual.mean(0), usual.std(0)]).astype(np.float32),
     )
     told = word_problems.predict(readings) > 0.5
     missed = float(told[is_one == 0].mean())
@@ -72,10 +73,6 @@ def learn(prompts: list[str], tasks: Ints) -> WordProblems:
 
 def _without_test(outcomes: Outcomes) -> Outcomes:
     return outcomes.rows(np.flatnonzero(np.array(outcomes.splits) != "test"))
-
-
-def _log_characters(prompts: list[str]) -> Floats:
-    return np.log([len(prompt) + 1 for prompt in prompts])
 
 
 if __name__ == "__main__":

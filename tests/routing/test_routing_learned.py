@@ -176,14 +176,13 @@ def test_the_margin_on_novel_prompts_is_the_least_that_did_no_harm_on_tasks_left
     assert trials[-1].gain == 0
 
 
-def test_word_problems_are_known_and_the_longer_are_left_to_the_stronger_model() -> None:
+def test_word_problems_are_known_and_the_harder_are_left_to_the_stronger_model() -> None:
     """A router that was fitted on other prompts would rank them by what does not carry over, or all else by length."""
     problem = "A farmer sells 48 eggs in the morning and half as many at noon. How many eggs does he sell that day?"
     texts = [problem, problem + " He packs them in boxes of six, and one box in eight breaks on the way." * 3, "hi"]
     readings, shipped = Reader().read_many(texts), shipped_word_problems()
     assert (shipped.predict(readings) > 0.9).tolist() == [True, True, False]
-    lengths, success = np.array([float(len(text)) for text in texts]), np.array([0.9, 0.5])
-    beyond = shipped.longer_is_harder(np.zeros((3, 2)), readings, lengths, success, missing=1.0)
+    beyond = shipped.leave_hard_to_strong(np.zeros((3, 2)), readings, np.array([0.9, 0.5]), missing=1.0)
     lead = beyond[:, 0] - beyond[:, 1]
     assert lead[1] > lead[0] + 0.02 and lead[2] == 0
 

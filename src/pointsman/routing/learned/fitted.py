@@ -271,7 +271,7 @@ def _learned(
     beyond = mixture.beyond(forest, 0.5 * (seeing + blind))
     if shipped is not None:
         missing = 1 - body.word_problems
-        beyond = shipped.longer_is_harder(beyond, readings, characters, success, missing)
+        beyond = shipped.leave_hard_to_strong(beyond, readings, success, missing)
 
     by_length = fitted.lines.predict(characters)
     dearer = 0.5 * (linear @ body.cost.ridge) + 0.5 * (leaves[:, of_scores:] @ body.cost.leaves + body.cost.mean)
