@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from cli_upstream import CANARY, Run, in_a_terminal
 
+from pointsman.ledger import Ledger
+from pointsman.routing import Prompt
+
 
 def test_the_answer_alone_goes_to_standard_output(run: Run, config: Path) -> None:
     """A pipe would carry the bill into whatever comes after it."""
@@ -77,6 +80,15 @@ def test_json_is_one_object_with_everything(run: Run, config: Path) -> None:
 def test_a_named_model_has_no_decision(run: Run, config: Path) -> None:
     """A script would take a call that somebody pinned for one that was routed."""
     assert json.loads(run("ask", "hello", "--model", "echo", "--json").stdout)["decision"] is None
+
+
+def test_what_a_named_model_was_asked_is_recorded_for_learners(run: Run, config: Path, home: Path) -> None:
+    """A grade of that answer would tell of the model's level alone, and no router could be fitted on it."""
+    assert run("ask", "How do I reverse a list in Python?", "--model", "echo").returncode == 0
+    with Ledger.open(home) as ledger:
+        (entry,) = ledger.queries.recent(1)
+    read = Prompt.decode(entry.features)
+    assert (entry.decision_id, read.task) == ("", "coding") and read.vector
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,19 @@ async def test_a_task_s_chain_gives_a_model(tmp_path: Path) -> None:
             asked.route("juggling", "simple")
 
 
+async def test_who_may_serve_a_named_model_is_told_without_what_was_learned(tmp_path: Path) -> None:
+    """Whoever names his model would wait a tenth of a second for a forecast that decides nothing."""
+    config = "providers: {sim: {dialect: simulated}}\nmodels: {one: {provider: sim, context: 1000}}\n" + NO_OLLAMA
+    async with gateway(tmp_path, config) as asked:
+        short, long = (asked.call(as_chat("word " * words), model="one") for words in (1, 5000))
+        assert not asked.is_weighed(short) and asked.is_weighed(asked.call(as_chat("Hi"), needs=Needs(local_only=True)))
+        assert asked.decide(short, learned=False).chosen == "one"
+        refused = asked.decide(long, learned=False)
+        assert not asked._forecasts._forecaster
+        assert not refused.plan and refused.reasons == asked.decide(long).reasons
+        assert asked._forecasts._forecaster
+
+
 @pytest.mark.parametrize("name", ["bounds", "auto"])
 async def test_a_route_of_which_no_model_can_serve_tells_what_they_lack(tmp_path: Path, name: str) -> None:
     """A caller over HTTP would read "why each was left out:", and nothing after it."""

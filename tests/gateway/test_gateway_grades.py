@@ -17,7 +17,7 @@ from msgspec import structs
 from pointsman.core import ManualClock, Nanos, Weighed
 from pointsman.gateway import Gateway, as_chat
 from pointsman.gateway.learning import MOST_GRADES, MOST_PORTIONS, RELOAD_EVERY, REST, SPENT_IN
-from pointsman.gateway.lessons import explored
+from pointsman.gateway.lessons import MOST_PASSED, Lessons, Passed, decode_lessons, explored, still_passed
 from pointsman.ledger import Feedback, StoredState
 from pointsman.routing import Prompt
 from pointsman.routing.learned import CONTEXT
@@ -62,16 +62,36 @@ async def test_a_grade_counts_where_nothing_was_kept_of_the_prompt(tmp_path: Pat
         assert grades_of(asked) == {"two": 1, "one": 1}
 
 
-async def test_a_grade_of_a_model_that_is_gone_is_passed_over(tmp_path: Path) -> None:
-    """One model fewer in the configuration, and nothing would be learned any more."""
+async def test_a_grade_of_a_model_that_is_gone_waits_until_it_is_there_again(tmp_path: Path) -> None:
+    """One model fewer in the configuration of one process, and nothing would be learned any more, or never of that
+    model; or its grades would be looked for in every turn, and count each time."""
+    without_two = TWO.replace("  two: {provider: sim, quality: 0.6}\n", "").replace(", two", "")
     async with gateway(tmp_path, TWO) as asked:
-        grade(asked, await served(asked, model="two"), 1.0)
-    async with gateway(
-        tmp_path, TWO.replace("  two: {provider: sim, quality: 0.6}\n", "").replace(", two", "")
-    ) as less:
+        entries = [await served(asked, model="two") for _ in range(3)]
+        for entry in entries:
+            grade(asked, entry, 1.0)
+    async with gateway(tmp_path, without_two) as less:
         grade(less, await served(less, model="one"), 1.0)
         less.learning.study()
         assert grades_of(less) == {"one": 1}
+        grade(less, entries[1], 0.5)  # a change of mind
+        less.learning.study()
+        grade(less, entries[2], 0.5)
+        stored = less.ledger.states.latest()
+        less.learning.study()
+    async with gateway(tmp_path, TWO) as asked:
+        assert grades_of(asked) == {"one": 1, "two": 3}
+        after = asked.ledger.states.latest()
+        asked.learning.study()
+        assert stored and after and asked.ledger.states.latest() == after
+        assert not decode_lessons(after.state).passed  # type: ignore[union-attr]  # it can be read
+
+
+def test_few_grades_wait_for_their_model_and_none_that_cannot() -> None:
+    """What is stored would grow without end, or a state that was damaged would stop the learning."""
+    most = tuple(Passed(number, number, "gone") for number in range(1, MOST_PASSED + 10))
+    odd = (Passed(-1, 2, "gone"), Passed(2, 2**63, "gone"), Passed(3, 2, "gone"))
+    assert still_passed(Lessons({}, {}, passed=most + odd), 10_000) == most[-MOST_PASSED:]
 
 
 async def test_a_routed_call_waits_for_the_ledger_beside_the_others(tmp_path: Path) -> None:

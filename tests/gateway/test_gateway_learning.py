@@ -14,6 +14,7 @@ from pointsman.core import (
     Call,
     Caller,
     Chat,
+    Image,
     Message,
     Needs,
     Text,
@@ -21,6 +22,7 @@ from pointsman.core import (
     ToolUse,
 )
 from pointsman.gateway import Gateway, as_chat
+from pointsman.gateway.conversations import conversation_id
 from pointsman.ledger import Feedback, automatic
 from pointsman.routing import Prompt
 
@@ -214,6 +216,34 @@ async def test_a_tool_s_result_goes_to_the_model_that_called_the_tool(tmp_path: 
         decision = later.decide(turn(later, *result))
         assert decision.chosen == "one" and "awaits the result of a tool" in decision.reason
         assert later.decide(turn(later, SAID, Message("user", (Text("Go on."),)))).chosen == "two"
+
+
+async def conversation_of(asked: Gateway, call: Call) -> str:
+    """As it is recorded of `call`."""
+    await (await asked(call)).read()
+    asked.ledger.flush()
+    return asked.ledger.queries.recent(1)[0].conversation
+
+
+async def test_the_calls_of_one_conversation_are_recorded_as_such(tmp_path: Path) -> None:
+    """A replay could not tell which caches a policy loses, and its savings would be gross of them."""
+    later = (SAID, Message("user", (Text("Go on."),)))
+    a_picture, another = (Message("user", (Image(data=data, media_type="image/png"),)) for data in ("AAAA", "BBBB"))
+    async with gateway(tmp_path, TWO) as asked:
+        first = await conversation_of(asked, turn(asked))
+        assert len(first) == 16 and first == await conversation_of(asked, turn(asked, *later))
+        named = await conversation_of(asked, turn(asked, session="s"))
+        assert named == await conversation_of(asked, turn(asked, session="s", question="And then?"))
+        assert await conversation_of(asked, asked.call(as_chat("Hello!"), model="one")) == ""
+        calls = (turn(asked), turn(asked, question="Hello?"), turn(asked, session="s"), turn(asked, session="t"))
+        pictures = (asked.call(Chat((picture, *later))) for picture in (a_picture, another))
+        assert len({conversation_id(call) for call in (*calls, *pictures)}) == 6
+
+
+async def test_without_features_no_hash_of_a_prompt_is_kept(tmp_path: Path) -> None:
+    """Whoever keeps nothing of prompts would keep what a guess can be checked against."""
+    async with gateway(tmp_path, TWO + "ledger: {features: false}\n") as asked:
+        assert await conversation_of(asked, turn(asked)) == ""
 
 
 async def test_nothing_of_a_conversation_can_be_read_in_the_state(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -85,6 +86,16 @@ async def test_a_program_that_ends_at_once_has_recorded_what_failed(tmp_path: Pa
     async with gateway(tmp_path, SIMULATED) as again:
         again.learning.study()
         assert [said.why for said in again.ledger.feedback.of(call_id)] == ["not_json"]
+
+
+def test_all_that_waits_is_recorded_at_the_end_however_long_a_turn_takes(ledger: Ledger) -> None:
+    """A server that is told to stop would forget what its last calls have told."""
+    asked = Outcomes(ledger, itertools.count(0.0, 0.06).__next__)
+    entries = [notice(asked) for _ in range(4)]
+    asked.record()
+    assert 0 < len(noticed(ledger, entries)) < 4
+    asked.record_all()
+    assert [said.why for said in noticed(ledger, entries)] == ["not_json"] * 4
 
 
 async def test_plain_calls_are_not_looked_at(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from statistics import fmean
 import pytest
 from msgspec import structs
 
+from pointsman.catalog import Price
 from pointsman.core import Nanos, Usage, Weighed
 from pointsman.lab.replay import Comparison, Replay, replay
-from pointsman.lab.replay_caches import Caches
+from pointsman.lab.replay_caches import Caches, price_of_rereading
 from pointsman.lab.replay_policies import ReplayPolicy, always, by_priority, by_weights, cheapest, logged
 from pointsman.lab.traffic import (
     NO_BEGINNING,
@@ -25,7 +26,7 @@ from pointsman.lab.traffic import (
     read_traffic,
 )
 from pointsman.ledger import Entry, Feedback
-from pointsman.routing.objective import Weights
+from pointsman.routing import Weights
 from recorded_traffic import MODELS, Simulated, Truth, simulate, without_estimates
 
 
@@ -106,13 +107,13 @@ def test_savings_are_net_of_retries_and_fallbacks() -> None:
     assert result.savings.saved == pytest.approx(-800 * (result.cost.difference.value or 0))
 
 
-def turn(number: int, session: str, cached: int = 0, *, could: float = 1.0, at: int | None = None) -> Entry:
+def turn(number: int, conversation: str, cached: int = 0, *, could: float = 1.0) -> Entry:
     """A turn of a conversation that `big` answered. What was weighed was `big`, and `small` with what is left."""
     return Entry(
         attempt_id=f"a{number}",
         call_id=f"c{number}",
         decision_id=f"d{number}",
-        at=float(number if at is None else at),
+        at=float(number),
         model="big",
         endpoint="there/big",
         provider="there",
@@ -120,7 +121,7 @@ def turn(number: int, session: str, cached: int = 0, *, could: float = 1.0, at: 
         seconds=1.0,
         usage=Usage(input=10, cache_read=cached, output=10),
         cost=Nanos(1000),
-        session=session,
+        conversation=conversation,
         complexity="simple",
         candidates=(
             Weighed("big", 1.0, could, quality=0.9, cost=1000.0),
@@ -160,9 +161,35 @@ def test_only_caches_that_the_policy_loses_are_taken_off() -> None:
     assert caches_of(logged_too, turn(2, "s", 3000)).switches == 0  # the log changed the model itself
 
 
+def test_a_cache_is_that_of_the_turn_that_filled_it() -> None:
+    """An agent that lets a small model find titles in between would look as if it had no caches to lose."""
+    title = structs.replace(turn(2, "s", could=0.5), model="small")
+    lost = caches_of(turn(1, "s", could=0.5), title, turn(3, "s", 3000))
+    assert (lost.switches, lost.rebuilt_tokens) == (1, 3000)
+
+
+def test_conversations_of_before_hashes_were_recorded_are_known_by_their_sessions() -> None:
+    """After an update the replay of a month would know of no conversation."""
+    first, second = (
+        structs.replace(one, conversation="", session="s", key="k")
+        for one in (turn(1, "", could=0.5), turn(2, "", 3000))
+    )
+    assert caches_of(first, second).rebuilt_tokens == 3000
+    assert caches_of(structs.replace(first, key="other"), second).rebuilt_tokens == 0
+
+
+def test_reading_anew_costs_what_the_provider_charges_for_it() -> None:
+    """Where writing to a cache is charged extra, what is lost with it would be told too small."""
+    plain, with_cache = (Price.per_mtok(input="3", **more) for more in ({}, {"cache_read": "0.3"}))
+    written, for_free = (Price.per_mtok(input="3", cache_read="0.3", cache_write=usd) for usd in ("3.75", "0"))
+    told = [price_of_rereading(price) for price in (None, Price(), plain, with_cache, written, for_free)]
+    assert told == [None, None, 0.0, 2700.0, 3450.0, 2700.0]
+
+
 def test_caches_of_which_nobody_can_tell_are_counted() -> None:
     """What is not in the savings would be taken for nothing."""
     assert caches_of(turn(1, "", could=0.5), turn(2, "", 3000)).unknown == 1
+    assert caches_of(turn(1, "s", 500), turn(2, "s", 3000)).unknown == 1  # whoever filled the first one's
     unpriced = caches_of(turn(1, "s", could=0.5), turn(2, "s", 3000), dearer=None)
     assert (unpriced.unpriced, unpriced.rebuilt) == (1, 0.0)
 
@@ -224,6 +251,25 @@ def test_decisions_off_the_logs_support_are_left_to_those_it_can_tell_of() -> No
     assert result.cost.difference.value is not None
     assert f"In {unseen} of 500 decisions" in result.notes[0].problem
     assert f"the other {500 - unseen}" in result.notes[0].problem
+    assert "conversation" not in result.notes[0].problem
+
+
+def test_turns_at_which_nothing_is_tried_out_are_told() -> None:
+    """Whoever follows the advice to try out more would wait for what never comes."""
+    simulated = simulate(1, 100, failing=0.0)
+    stays = [
+        structs.replace(
+            one, attempt_id=f"s{one.attempt_id}", decision_id=f"s{one.decision_id}", at=one.at + 1, candidates=certain
+        )
+        for one in simulated.entries
+        for certain in [tuple(structs.replace(c, probability=float(c.model == one.model)) for c in one.candidates)]
+    ]
+    turns = sorted((*simulated.entries, *stays), key=lambda entry: entry.at)
+    talks = [structs.replace(entry, conversation=entry.call_id) for entry in turns]
+    result = replay(read_traffic(talks, {}), always("mid"))
+    staying = sum(entry.model != "mid" for entry in stays)
+    assert f"In {staying} of 200" in result.notes[0].problem
+    assert f"In {staying} of them a conversation went on" in result.notes[0].problem
 
 
 def test_few_grades_are_told() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from budget_samples import purses
 from ledger_samples import NOON, busy_entry, entry
@@ -43,6 +44,7 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"call_id": ""},
     {"seconds": 0.0, "ttft": 0.0, "at": 0.0},
     {"finish": "length"},
+    {"conversation": "0123456789abcdef", "decision_id": "d" * 32},
 )
 
 
@@ -160,6 +162,20 @@ def test_a_name_that_was_rolled_back_is_made_again(tmp_path: Path) -> None:
         ledger.record(entry(user="ann", model="new"))
         ledger.flush()
         assert [row.group for row in ledger.queries.cost("user")] == ["ann"]
+
+
+def test_an_entry_of_before_conversations_were_recorded_is_read(tmp_path: Path) -> None:
+    """Whoever updates would lose what was decided, and with it what replay and learning have to go by."""
+    made = entry(candidates=(Weighed("a/b", 0.5, 0.25),), state_version="17", probability=0.25)
+    with Ledger.open(tmp_path) as ledger:
+        ledger.record(structs.replace(made, conversation="0123456789abcdef"))
+        ledger.flush()
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as file, file:
+            ((details,),) = file.execute("SELECT details FROM entries").fetchall()
+            before = msgspec.msgpack.encode(msgspec.msgpack.decode(details)[:-1])
+            file.execute("UPDATE entries SET details = ?", (before,))
+        assert ledger.queries.recent() == [made]
+        assert verify(ledger).ok
 
 
 @pytest.mark.parametrize("damage", [b"\x01", b"\xc1" * 20, b"\x91\xa3abc"])

@@ -17,6 +17,8 @@ from ..core.answers import Gathered
 from ..core.plain import plain_text
 from ..endpoints.local import LocalHost
 from ..gateway import Gateway, as_chat
+from ..gateway.foreseen import asked_quality, foresee
+from ..gateway.quality import Quality
 from ..ledger import Entry
 from ..routing import Decision
 from .bill import (
@@ -28,7 +30,7 @@ from .bill import (
     failures_line,
     usage_json,
 )
-from .candidates import Quality, asked_quality, foresee, no_candidate, show_candidates
+from .candidates import no_candidate, show_candidates
 from .failures import FAILED, Failure, failure
 from .opening import open_gateway
 from .options import Number, config_option, json_option, needs_options, read_needs
@@ -134,12 +136,16 @@ async def _ask(gateway: Gateway, call: Call, *, explain: bool, as_json: bool) ->
     entries: list[Entry] = []
     gateway.observe(entries.append)
     async with gateway:
-        foreseen = foresee(gateway, call)
+        # Of a model that is named nothing is forecast unless somebody asks: it would be waited for, and decide nothing.
+        is_weighed = explain or gateway.is_weighed(call) or asked_quality(gateway, call) is not None
+        foreseen = foresee(gateway, call, learned=is_weighed)
         if explain:
             show_candidates(foreseen, sys.stderr)
             show_line(foreseen.reason)
         if not foreseen.plan and not _may_another_serve(gateway, call.model):
             raise no_candidate(foreseen, gateway)
+        if not is_weighed:
+            gateway.read_vectors()
         started = time.monotonic()
         async with _waiting(await _what_is_waited_for(gateway, foreseen.chosen if foreseen.plan else call.model)):
             reply = await gateway(call)

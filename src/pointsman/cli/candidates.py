@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO
 
-from msgspec import Struct, structs
-
-from ..core import Call, Nanos, NoCandidate, show_usd, to_usd
+from ..core import Nanos, NoCandidate, show_usd
 from ..gateway import Gateway
+from ..gateway.foreseen import likeliest
 from ..routing import Considered, Decision, Estimate, Prompt
 from .terminal import Column, show_line, show_table
 
@@ -27,99 +26,6 @@ MOST_SUMS = 3
 _KEY = re.compile(r"has no key: set (\w+)")
 _ACCOUNT = re.compile(r"^(The account .+?), of \S+,")
 """All models of an account share its limits."""
-
-
-def foresee(gateway: Gateway, call: Call) -> Decision:
-    """What would be chosen for a call. A pool shares its calls out without weighing them: its members are the
-    candidates, without scores, and what is chosen is the pool."""
-    # What earlier processes were told, by a 429 say, holds for this one, too.
-    gateway.gates.refresh()
-    decision = gateway.decide(call)
-    pool = gateway.config.pools.get(call.model)
-    if pool is None:
-        return decision
-    members = tuple(structs.replace(one, score=None, probability=0.0) for one in decision.candidates)
-    ready = [one.model for one in members if not one.rejected]
-    what = f"{call.model} is a pool ({pool.balance})"
-    return structs.replace(
-        decision,
-        policy=f"pool:{pool.balance}",
-        plan=(call.model,) if ready else (),
-        candidates=members,
-        reason=f"{what}: each call goes to one of {', '.join(ready)}."
-        if ready
-        else f"{what}: none of its {len(members)} members may serve this call.",
-    )
-
-
-class Quality(Struct, frozen=True):
-    """The quality that was asked for, held against the candidates' own."""
-
-    asked: float | None
-    """0 to 1; None for a call that asked for none."""
-    candidates: tuple[Considered, ...]
-
-    def is_met(self, model: str) -> bool | None:
-        """None where none was asked for, or nobody knows what `model` has."""
-        found = self._of(model)
-        return None if found is None or self.asked is None else found >= self.asked
-
-    def shortfall(self, model: str) -> str:
-        """A line for people; '' for none."""
-        if self.is_met(model) is not False:
-            return ""
-        better = next((one.model for one in self.candidates if not one.rejected and self.is_met(one.model)), "")
-        others = f"{better} has {self._of(better):.2f}" if better else "no candidate reaches it"
-        return f"quality {self.asked:.2f} was asked for: {model} has {self._of(model):.2f}, {others}."
-
-    def _of(self, model: str) -> float | None:
-        return next((one.quality.value for one in self.candidates if one.model == model and one.quality), None)
-
-
-def asked_quality(gateway: Gateway, call: Call) -> float | None:
-    """The caller's word, else that of the mode which he named."""
-    mode = gateway.config.modes.get(call.model)
-    return call.needs.min_quality if call.needs.min_quality is not None or mode is None else mode.min_quality
-
-
-class CandidateJson(Struct, frozen=True):
-    model: str
-    deployment: str
-    rejected: str | None
-    """Why it was filtered out; null for one that could be chosen."""
-    score: float | None
-    probability: float
-    quality: float | None
-    expected_cost_usd: str | None
-    expected_seconds: float | None
-    score_sd: float
-    quality_sd: float | None
-    """Standard deviations: how far off the figure may well be."""
-    cost_sd_usd: str | None
-    seconds_sd: float | None
-    quality_source: str | None
-    """assumed, stated, measured or learned."""
-    terms: dict[str, float]
-    """What the score is the sum of."""
-
-
-def as_json(considered: Considered) -> CandidateJson:
-    return CandidateJson(
-        model=considered.model,
-        deployment=considered.deployment,
-        rejected=considered.rejected or None,
-        score=considered.score,
-        probability=considered.probability,
-        quality=None if considered.quality is None else considered.quality.value,
-        expected_cost_usd=None if considered.expected_cost is None else to_usd(considered.expected_cost),
-        expected_seconds=considered.expected_seconds,
-        score_sd=considered.score_sd,
-        quality_sd=None if considered.quality is None else considered.quality.sd,
-        cost_sd_usd=None if considered.cost is None else to_usd(Nanos(round(considered.cost.sd))),
-        seconds_sd=None if considered.seconds is None else considered.seconds.sd,
-        quality_source=None if considered.quality is None else considered.quality.source,
-        terms=dict(considered.terms),
-    )
 
 
 def show_candidates(decision: Decision, file: IO[str]) -> None:
@@ -145,12 +51,6 @@ def read_as(decision: Decision) -> str:
     prompt = Prompt.decode(decision.features)
     read = f"{_odds(prompt.tasks)} and {_odds(prompt.complexities)}"
     return f"Read as {read}." if prompt.question_chars else f"There is no text to read; taken for {read}."
-
-
-def likeliest(probabilities: Mapping[str, float]) -> dict[str, float]:
-    """Three digits each, the most probable first."""
-    ordered = sorted(probabilities, key=lambda name: (-probabilities[name], name))
-    return {name: round(probabilities[name], 3) for name in ordered}
 
 
 def reasons(candidates: Iterable[Considered]) -> list[str]:

@@ -6,37 +6,26 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from typing import get_args
 
 import click
 from msgspec import Struct
 
-from ..core import TOKENS_PER_MTOK, ConfigError, InvalidCall, Nanos, Priority, show_usd
-from ..gateway import Gateway
+from ..core import ConfigError, Nanos, show_usd
+from ..gateway.replaying import named_policy, not_weighed, replayed
 from ..gateway.yaml_file import Lines, load
 from ..lab.replay import Comparison, Replay
-from ..lab.replay import replay as decide_anew
 from ..lab.replay_caches import Caches
-from ..lab.replay_policies import ReplayPolicy, always, by_priority, by_weights, cheapest, logged
-from ..lab.traffic import Traffic, best_grades, read_traffic
-from ..ledger import Feedback, Ledger, parse_since
-from ..routing.objective import Weights
+from ..lab.replay_json import replay_json
+from ..lab.replay_policies import ReplayPolicy, by_weights
+from ..lab.traffic import Traffic
+from ..ledger import parse_since
+from ..routing import Weights
 from ..stats.offpolicy import OffPolicyEstimate
 from .opening import open_gateway
 from .options import config_option, json_option
-from .replay_json import replay_json
 from .terminal import Column, count, print_json, show_line, show_table
-
-PAGE = 1000
-"""Grades that are read at once."""
-_PRIORITIES: tuple[Priority, ...] = get_args(Priority)
-_WORDS = (*_PRIORITIES, "logged", "cheapest", "always:MODEL", "FILE.yaml")
-_NOT_IN_IT = (
-    "Not in it: limits that a model would reach with more traffic, and what pointsman itself takes of this machine."
-)
 
 
 class PolicyFile(Struct, frozen=True, kw_only=True):
@@ -89,40 +78,20 @@ def replay(
     begin = parse_since(since, now)
     end = None if until is None else parse_since(until, now)
     gateway = open_gateway(config_file)
-    ledger = gateway.ledger
-    ledger.flush()
-    grades, unreadable = best_grades(_all_feedback(ledger)), ledger.feedback.unreadable()
-    traffic = read_traffic(ledger.queries.entries(since=begin, until=end), grades, unreadable)
-    asked = read_policy(policy, traffic.models)
-    result = decide_anew(traffic, asked, seed=seed, show=show, dearer=_dearer(gateway, traffic.models))
+    result = replayed(gateway, lambda models: read_policy(policy, models), since=begin, until=end, seed=seed, show=show)
     if as_json:
         print_json(replay_json(result, since, until))
-    elif traffic.decisions:
+    elif result.traffic.decisions:
         _show(result)
     else:
-        show_line(_nothing(traffic))
+        show_line(_nothing(result.traffic))
 
 
 def read_policy(text: str, models: Collection[str]) -> ReplayPolicy:
-    """`models`: those that recorded decisions weighed; none where there is no traffic. Raises InvalidCall for what is
-    no policy, ConfigError with file and line for what is wrong in a file."""
-    for priority in _PRIORITIES:
-        if text == priority:
-            return by_priority(priority)
-    if text == "logged":
-        return logged()
-    if text == "cheapest":
-        return cheapest()
-    if text.startswith("always:"):
-        model = text.removeprefix("always:")
-        if not model or (models and model not in models):
-            raise InvalidCall(_not_weighed(model, models), param="policy")
-        return always(model)
-    if text.endswith((".yaml", ".yml")):
+    """As `named_policy`, or that of a file. Raises ConfigError with file and line for what is wrong in it, too."""
+    if text.endswith((".yaml", ".yml")) and not text.startswith("always:"):
         return _from_file(Path(text), models)
-    near = get_close_matches(text, _WORDS, 1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(_WORDS)}."
-    raise InvalidCall(f"There is no policy {text!r}. {hint}", param="policy")
+    return named_policy(text, models, ("FILE.yaml",))
 
 
 def _from_file(path: Path, models: Collection[str]) -> ReplayPolicy:
@@ -132,7 +101,7 @@ def _from_file(path: Path, models: Collection[str]) -> ReplayPolicy:
     _check_weights(policy.weights, lines)
     for index, model in enumerate(policy.models):
         if models and model not in models:
-            raise lines.error(("models", index), _not_weighed(model, models))
+            raise lines.error(("models", index), not_weighed(model, models))
     return by_weights(path.name, policy.weights, policy.models)
 
 
@@ -141,30 +110,6 @@ def _check_weights(weights: Weights, lines: Lines) -> None:
         weight = getattr(weights, name)
         if isinstance(weight, float) and not (isfinite(weight) and weight >= 0):
             raise lines.error(("weights", name), f"Here stands {weight}, and a number from 0 up is needed.")
-
-
-def _not_weighed(model: str, models: Collection[str]) -> str:
-    near = get_close_matches(model, sorted(models), 1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"There were: {', '.join(sorted(models)) or 'none'}."
-    return f"In no recorded decision of that time could {model!r} have been chosen. {hint}"
-
-
-def _all_feedback(ledger: Ledger) -> Iterator[Feedback]:
-    after = 0
-    while graded := ledger.feedback.graded(after, PAGE):
-        yield from (one.feedback for one in graded)
-        after = graded[-1].number
-
-
-def _dearer(gateway: Gateway, models: Collection[str]) -> dict[str, float]:
-    """Model → nano-dollars by which a token that is read anew costs more than one from its cache, at today's prices."""
-    found = {name: gateway.roster.find(name) for name in models}
-    prices = {name: model.quote.charged for name, model in found.items() if model is not None}
-    return {
-        name: 0.0 if price.cache_read is None else (price.input - price.cache_read) / TOKENS_PER_MTOK
-        for name, price in prices.items()
-        if price is not None and price.input is not None
-    }
 
 
 def _nothing(traffic: Traffic) -> str:
@@ -255,7 +200,7 @@ def _show_savings(result: Replay) -> None:
     _say(
         f"\n{what}: {value} (95%: {low} to {high}) {over} the {show_usd(savings.spent)} that "
         f"{count(savings.decisions, 'decision')} cost in {count(savings.attempts, 'attempt')}, retries and fallbacks "
-        f"included.{weak} {_caches(savings.caches)} {_NOT_IN_IT}"
+        f"included.{weak}{_caches(savings.caches)}"
     )
 
 
@@ -276,10 +221,10 @@ def _caches(caches: Caches) -> str:
         said.append(f"What that costs is not known of {count(caches.unpriced, 'turn')}.")
     if caches.unknown:
         said.append(
-            f"{count(caches.unknown, 'answer')} read from a cache in conversations that nobody names (`x-session-id`): "
-            "those caches are taken as kept."
+            f"{count(caches.unknown, 'answer')} read from a cache that no earlier turn in this traffic filled: those "
+            "caches are taken as kept."
         )
-    return " ".join(said)
+    return "".join(f" {sentence}" for sentence in said)
 
 
 def _show_notes(result: Replay) -> None:

@@ -10,35 +10,20 @@ from typing import Any
 
 import click
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from ..core import Call, ConfigError, InvalidCall, Nanos, Needs, Priority
 from ..core.plain import plain_text
 from ..gateway import Gateway, as_chat
-from ..routing import Decision, Prompt
-from .candidates import CandidateJson, as_json, foresee, likeliest, no_candidate, show_candidates
+from ..gateway.foreseen import foresee, route_json
+from ..routing import Decision
+from .candidates import no_candidate, show_candidates
 from .failures import NO_CANDIDATE, tell
 from .opening import open_gateway
 from .options import config_option, json_option, needs_options, read_needs
 from .route_test import route_test
 from .stdin import read_prompt
 from .terminal import print_json, show_line
-
-
-class RouteJson(Struct, frozen=True):
-    """What `route --json` prints."""
-
-    task: str
-    complexity: str
-    tasks: dict[str, float]
-    """Each with its probability, the most probable first; so are complexities."""
-    complexities: dict[str, float]
-    chosen: str | None
-    """Null when nothing is left; for a pool the pool, whose member is only chosen when it is called."""
-    reason: str
-    policy: str
-    candidates: tuple[CandidateJson, ...]
-
 
 Line = dict[str, msgspec.Raw]
 """A line of a JSONL batch: its prompt, and whatever else stands there."""
@@ -128,7 +113,7 @@ def route(
         for (text, line), decision in zip(lines, decisions, strict=True):
             _show_line(text, line, decision, as_json=as_json)
     elif as_json:
-        print_json(_route_json(decisions[0]))
+        print_json(route_json(decisions[0]))
     else:
         _show(gateway, decisions[0], explain=explain)
     if not all(decision.plan for decision in decisions):
@@ -187,21 +172,7 @@ def _show_line(prompt: str, line: Line, decision: Decision, *, as_json: bool) ->
         chosen, first_line = decision.plan[0] if decision.plan else "-", next(iter(prompt.strip().splitlines()), "")
         print(f"{chosen}\t{decision.task}\t{decision.complexity}\t{plain_text(first_line)}")
         return
-    ours = {**structs.asdict(_route_json(decision)), "prompt": prompt}
+    ours = {**structs.asdict(route_json(decision)), "prompt": prompt}
     others = {name: value for name, value in line.items() if name not in ours}
     given = {name: value for name, value in line.items() if name in ours}
     print_json({**others, **ours, **({"given": given} if given else {})})
-
-
-def _route_json(decision: Decision) -> RouteJson:
-    read = Prompt.decode(decision.features)
-    return RouteJson(
-        task=decision.task,
-        complexity=decision.complexity,
-        tasks=likeliest(read.tasks),
-        complexities=likeliest(read.complexities),
-        chosen=decision.plan[0] if decision.plan else None,
-        reason=decision.reason,
-        policy=decision.policy,
-        candidates=tuple(as_json(candidate) for candidate in decision.candidates),
-    )

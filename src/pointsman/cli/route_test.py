@@ -16,10 +16,11 @@ from msgspec import Struct
 
 from ..core import Call, Message, Needs, Text, UnknownModel, from_usd
 from ..gateway import Gateway, as_chat
+from ..gateway.foreseen import foresee
 from ..gateway.yaml_file import Lines, load_list
 from ..lab.assertions import Assertion, Unmet, held_against, without_exploring
 from ..routing import TASKS
-from .candidates import foresee, reasons
+from .candidates import reasons
 from .failures import FAILED
 from .opening import open_gateway
 from .options import config_option, json_option

@@ -88,6 +88,7 @@ class Reply:
         "served",
         "dialect",
         "decision_id",
+        "quality_met",
         "headers",
         "_answer",
         "_pending",
@@ -121,6 +122,8 @@ class Reply:
         """The wire format of `raw` in the deltas and the answer."""
         self.decision_id = ""
         """Set by the route that chose; '' for a call that named its model."""
+        self.quality_met: bool | None = None
+        """Set by it, too: whether the model has the quality that was asked for (None: none was, or nobody knows)."""
         self.headers: Mapping[str, str] = {}
         """The upstream's, names in lower case: what they say of its limits is learnt from."""
         self._answer = answer

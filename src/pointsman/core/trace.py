@@ -37,6 +37,8 @@ class Trace(Struct, frozen=True):
     candidates: tuple[Weighed, ...] = ()
     run_id: str = ""
     stage: str = ""
+    conversation: str = ""
+    """A hash that is the same for all routed calls of one conversation."""
 
     def probability_of(self, model: str) -> float | None:
         """With which `model` was the first choice; None without a decision."""

@@ -49,9 +49,10 @@ class Attempts:
         keep_features: bool,
         outcomes: Outcomes,
         vector: Callable[[Prompt], bytes],
+        must_wait: Callable[[], bool],
     ) -> None:
         """`reference` gives the list price that stands for what a local model has none of; `vector` what a learner
-        reads in a prompt."""
+        reads in a prompt, and `must_wait` says whether that takes a while now."""
         self._ledger = ledger
         self._spending = spending
         self._wall = clock.wall
@@ -60,7 +61,7 @@ class Attempts:
         self._reference = reference
         self._keep_features = keep_features
         self._outcomes = outcomes
-        self._readings = Readings(clock.steady, vector)
+        self._readings = Readings(clock.steady, vector, must_wait)
         self._untold: list[Entry] = []
         self.observers: list[Callable[[Entry], None]] = []
         """Called with every entry once it is recorded."""
@@ -179,6 +180,7 @@ class Attempts:
             holds=() if hold is None else hold.purses,
             held=None if hold is None else hold.amount,
             finish=finish or "",
+            conversation=trace.conversation if self._keep_features else "",
         )
         self._ledger.record(entry)
         if hold is not None:

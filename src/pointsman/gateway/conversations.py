@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import msgspec
 from msgspec import Struct
-from xxhash import xxh3_128_hexdigest
+from xxhash import xxh3_128_digest
 
 from ..core import Call, Chat, Clock, State
 from ..core.state import LESSER
@@ -18,25 +20,33 @@ LEAST_CACHED = 1024
 """Tokens: what is shorter, no provider keeps in its cache."""
 
 
+def conversation_id(call: Call) -> str:
+    """16 hexadecimal digits, the same for all calls of one conversation: of its key and `X-Session-Id`, else of its
+    key, system prompt and first question. No text can be read back from it. There is no secret in it, so whoever
+    guesses the whole of that text can see that it is right."""
+    # xxh3 is fast on long prompts, but of short ones it could be computed back; blake2b cannot.
+    return blake2b(xxh3_128_digest(_told_apart_by(call)), digest_size=8).hexdigest()
+
+
 class Conversations:
-    """A conversation is known by its `X-Session-Id`, else by its key, its system prompt and its first question."""
+    """Each is known by its `conversation_id`."""
 
     def __init__(self, state: State, clock: Clock) -> None:
         self._state = state
         self._wall = clock.wall
 
-    def find(self, call: Call, prompt: Prompt) -> Conversation | None:
+    def find(self, conversation: str, call: Call, prompt: Prompt) -> Conversation | None:
         """None for one that has just begun, or that nobody here remembers."""
         chat = call.chat
         if not call.caller.session and not _goes_on(chat):
             return None
-        held = self._held(_name(call))
+        held = self._held(_PREFIX + conversation)
         if held is None:
             return None
         return Conversation(held.model, is_pinned=prompt.in_tool_loop, cached_tokens=_read_before(chat, prompt))
 
-    def remember(self, call: Call, model: str) -> None:
-        name = _name(call)
+    def remember(self, conversation: str, model: str) -> None:
+        name = _PREFIX + conversation
         held, now = self._held(name), self._wall()
         if held is None or held.model != model or not 0 <= now - held.at < RENEWED:
             self._state.put(name, msgspec.msgpack.encode(_Held(model, now)), KEPT)
@@ -64,15 +74,15 @@ def _goes_on(chat: Chat) -> bool:
     return any(message.role == "assistant" for message in chat.messages)
 
 
-def _name(call: Call) -> str:
-    """Only a hash of it, so that no prompt lies in the state."""
+def _told_apart_by(call: Call) -> bytes:
     caller = call.caller
     if caller.session:
-        return _PREFIX + xxh3_128_hexdigest(f"{caller.key}\0{caller.session}".encode("utf-8", "replace"))
-    first = next((message.text for message in call.chat.messages if message.role == "user"), "")
+        return f"{caller.key}\0{caller.session}".encode("utf-8", "replace")
+    first = next((message for message in call.chat.messages if message.role == "user"), None)
     system = "".join(message.text for message in call.chat.messages if message.role == "system")
-    text = f"{caller.key}\0\0{len(system)}\0{system}{first}"
-    return _PREFIX + xxh3_128_hexdigest(text.encode("utf-8", "replace"))
+    asked = "" if first is None else first.text
+    text = f"{caller.key}\0\0{len(system)}\0{system}{asked}".encode("utf-8", "replace")
+    return text if asked or first is None else text + msgspec.msgpack.encode(first.parts)  # images alone
 
 
 def _read_before(chat: Chat, prompt: Prompt) -> int:

@@ -49,7 +49,7 @@ from .forecasts import Forecasts
 from .gates import Gates
 from .roster import LOCAL, Model, Roster
 from .route import Defaults, Route
-from .specs import Config, MemberSpec, ModeSpec, PoolSpec, WeightsSpec
+from .specs import Config, LearningSpec, MemberSpec, ModeSpec, PoolSpec, WeightsSpec
 
 REFRESH_SECONDS = 30
 """How long a list of candidates holds before it is made anew: prices are dated, and models come and go."""
@@ -120,9 +120,13 @@ class Directory:
             asks[name] = ask
         return ask
 
-    def decide(self, call: Call) -> Decision:
+    def decide(self, call: Call, *, learned: bool = True) -> Decision:
         """What would be chosen for a call, those that cannot serve listed with their reasons. Calls nothing."""
-        return self._route(call.model).decide(call, self._gates.open_among(self._behind(call.model)))
+        return self._route(call.model).decide(call, self._gates.open_among(self._behind(call.model)), learned=learned)
+
+    def is_weighed(self, call: Call) -> bool:
+        """Whether what is expected of models has a say in who serves a call: not where it names its model, or pool."""
+        return call.model in self.modes or call.needs.are_hard
 
     def along_chain(self, task: str, complexity: Complexity, needs: Needs) -> str:
         """The first model of a task's chain that may serve a usual call now. Raises InvalidCall where no chain is named
@@ -272,12 +276,11 @@ class Directory:
         )
 
     def _objective(self, priority: Priority, mode: ModeSpec) -> Objective:
-        learning = self._config.learning
         return Objective(
             priority,
             self._chains,
             weights=_weights(priority, self._config.route.weights, mode.weights),
-            exploration=Exploration(floor=learning.explore, spread=learning.spread, most_cost=learning.most_cost),
+            exploration=_exploration(self._config.learning),
             bounds=preset_bounds() if mode.rules == "bounds" else None,
         )
 
@@ -346,6 +349,12 @@ def _modes(config: Config) -> Mapping[str, ModeSpec]:
         "bounds": structs.replace(auto, candidates=preset_bounds().models, rules="bounds"),
         **config.modes,
     }
+
+
+def _exploration(learning: LearningSpec) -> Exploration | None:
+    if not (learning.explore or learning.spread):
+        return None
+    return Exploration(floor=learning.explore, spread=learning.spread, most_cost=learning.most_cost)
 
 
 def _weights(priority: Priority, *stated: WeightsSpec) -> Weights:

@@ -42,6 +42,7 @@ class Forecasts:
         self._warn = warn
         self._forecaster: RouterForecaster | None = None
         self._making = threading.Lock()
+        self._loading: asyncio.Future[None] | None = None
         self._stamp: tuple[int, int] | None = None
         self._look_at = 0.0
         self._in_use = InUse()
@@ -53,6 +54,11 @@ class Forecasts:
         if self._is_stale():
             await asyncio.to_thread(self._make)
 
+    def load_beside(self) -> None:
+        """Makes one in a thread; whoever needs it sooner waits for that."""
+        if self._enabled and self._loading is None:
+            self._loading = asyncio.ensure_future(asyncio.to_thread(self._make))
+
     def __call__(self, prompt: Prompt) -> Forecast:
         return self._present()(prompt) if self._enabled else NO_FORECAST
 
@@ -61,9 +67,16 @@ class Forecasts:
         return self._present().recall(prompt) if self._enabled else NO_FORECAST
 
     def vector(self, prompt: Prompt) -> bytes:
-        """What is recorded of a prompt for which nothing was forecast, once anything was: a process that neither routes
-        nor learns reads no vectors, and loads nothing for it."""
+        """What is recorded of a prompt for which nothing was forecast, once anything was or `load_beside` was called: a
+        process that neither routes nor learns reads no vectors, and loads nothing for it."""
+        if self.is_loading:
+            self._make()
         return b"" if self._forecaster is None else self._forecaster.vector(prompt)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a vector must be waited for."""
+        return self._loading is not None and not self._loading.done()
 
     def in_use(self) -> InUse:
         """Looked up anew. May be asked from any thread."""

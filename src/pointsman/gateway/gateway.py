@@ -118,6 +118,7 @@ class Gateway:
             keep_features=self.config.ledger.features,
             outcomes=self._outcomes,
             vector=self._forecasts.vector,
+            must_wait=lambda: self._forecasts.is_loading,
         )
         self.learning = Learning(
             self.ledger,
@@ -278,9 +279,22 @@ class Gateway:
         """The Ask behind a name for `model:`. Raises UnknownModel, or NoCandidate where it cannot serve."""
         return self._directory.find(name, NO_NEEDS)
 
-    def decide(self, call: Call) -> Decision:
-        """What would be chosen for a call, among all models that its name stands for. Calls nothing."""
-        return self._directory.decide(call)
+    def decide(self, call: Call, *, learned: bool = True) -> Decision:
+        """What would be chosen for a call, among all models that its name stands for. Calls nothing.
+
+        Without `learned` by what is stated of models alone, which is loaded already: that says who may serve a call
+        whose choice nothing depends on."""
+        return self._directory.decide(call, learned=learned)
+
+    def is_weighed(self, call: Call) -> bool:
+        """Whether what is expected of models has a say in who serves a call: not where it names its model, or pool."""
+        return self._directory.is_weighed(call)
+
+    def read_vectors(self) -> None:
+        """From now on calls that name their model are recorded with what learners read in their prompts, as they are
+        after `ready`; but nothing waits for it: what that takes is loaded in a thread, until the first of them ends."""
+        if self.config.ledger.features:
+            self._forecasts.load_beside()
 
     def route(
         self, task_type: str, complexity: Complexity, budget: str | None = None, *, local_only: bool = False
@@ -333,7 +347,7 @@ class Gateway:
         """Those that nobody has studied yet: most programs end before."""
         if not self._outcomes.is_idle:
             with suppress(LedgerError):  # what cannot be recorded now is lost: it says less than what a person says
-                await asyncio.to_thread(self._outcomes.record)
+                await asyncio.to_thread(self._outcomes.record_all)
 
     async def _study(self) -> None:
         for model in await asyncio.to_thread(self.learning.study):

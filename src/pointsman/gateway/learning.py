@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import structs
 
 from ..core import Clock, LedgerError
-from ..ledger import Entry, Ledger, StoredState
-from ..routing import RouteState, changed_models, learn, sound, with_beliefs
+from ..ledger import Entry, Graded, Ledger, StoredState
+from ..routing import Grade, RouteState, changed_models, learn, sound, with_beliefs
 from .forecasts import InUse
 from .lessons import (
+    MOST_PASSED,
     Expects,
     Lessons,
+    Passed,
     decode_lessons,
     encode_lessons,
     forgotten,
-    grade_of,
     outcomes_of,
+    readable,
     seen_by,
     spent_and_explored,
+    still_passed,
 )
 from .outcomes import Outcomes
 
@@ -81,7 +84,8 @@ class Learning:
         self._through = 0
         self._router = InUse()
         """What the grades of `_graded` were compared with."""
-        self._fell_at: dict[str, float] = {}
+        self._lessons = Lessons({}, {})
+        """What was stored of it last, with what else is remembered."""
         self._changed: list[str] = []
         self._fault = ""
         self._rest_until = clock.steady()
@@ -115,7 +119,7 @@ class Learning:
     @property
     def fell_at(self) -> Mapping[str, float]:
         """By model: when it was last found to do worse than it did, in unix seconds, as of the latest look."""
-        return self._fell_at
+        return self._lessons.fell_at
 
     def study(self) -> list[str]:
         """Loads what others have learned, and learns what was graded since, as far as that fits into one turn; gives
@@ -172,7 +176,7 @@ class Learning:
         self._router = self._router_in_use()
         if stored is None:
             # What is known may be from another ledger, which was moved away.
-            self._graded, self._through, self._fell_at = RouteState(), 0, {}
+            self._graded, self._through, self._lessons = RouteState(), 0, Lessons({}, {})
             return False
         if stored.version == self._graded.version and before.digest == self._router.digest:
             return False
@@ -180,7 +184,8 @@ class Learning:
         if lessons.router != self._router.digest:
             lessons = forgotten(lessons)
         learned = RouteState(version=stored.version, evidence=lessons.evidence, drift=lessons.drift)
-        self._graded, self._through, self._fell_at = with_beliefs(sound(learned)), through, lessons.fell_at
+        self._graded, self._through = with_beliefs(sound(learned)), through
+        self._lessons = structs.replace(lessons, passed=still_passed(lessons, through))
         return True
 
     def _readable(self, stored: StoredState) -> tuple[Lessons, int]:
@@ -209,21 +214,43 @@ class Learning:
 
     def _learn_grades(self) -> bool:
         """Whether there may be more."""
-        graded = self._ledger.feedback.graded(self._through, MOST_GRADES)
-        if not graded:
+        fresh = self._ledger.feedback.graded(self._through, MOST_GRADES)
+        # What was said anew of those that wait is among the fresh ones, once all of these are read.
+        back = self._come_back() if len(fresh) < MOST_GRADES else []
+        if not (fresh or back):
             return False
-        before, through = self._graded, graded[-1].number
-        new = [one for one in graded if one.first > self._through]  # who changes his mind counts once
-        known = (grade_of(one, self._expects, self._router.since) for one in new)
-        after = learn(before, [grade for grade in known if grade is not None])
+        before, through = self._graded, fresh[-1].number if fresh else self._through
+        grades, passed = self._sorted(fresh, back)
+        after = learn(before, grades)
         changed, now = changed_models(before, after), self._clock.wall()
-        fell_at = {**self._fell_at, **dict.fromkeys(changed, now)}
-        lessons = encode_lessons(Lessons(dict(after.evidence), dict(after.drift), self._router.digest, fell_at))
-        if not self._ledger.states.add(StoredState(after.version, now, through, lessons)):
+        fell_at = {**self._lessons.fell_at, **dict.fromkeys(changed, now)}
+        lessons = Lessons(dict(after.evidence), dict(after.drift), self._router.digest, fell_at, passed)
+        if not self._ledger.states.add(StoredState(after.version, now, through, encode_lessons(lessons))):
             return self._load()  # another process was quicker: begin again from what it learned
-        self._graded, self._through, self._fell_at = after, through, fell_at
+        self._graded, self._through, self._lessons = after, through, lessons
         self._changed += changed
-        return len(graded) == MOST_GRADES
+        return len(fresh) == MOST_GRADES
+
+    def _come_back(self) -> list[Passed]:
+        """Those that waited for a model which is known again."""
+        waiting = self._lessons.passed
+        known = {model for model in {one.model for one in waiting} if self._expects(model, None) is not None}
+        return [one for one in waiting if one.model in known]
+
+    def _sorted(self, fresh: Sequence[Graded], back: Sequence[Passed]) -> tuple[list[Grade], tuple[Passed, ...]]:
+        """What is learned of them, and all that wait from now on. Who changes his mind counts once, and what was erased
+        or said anew while it waited is not found any more."""
+        waiting = {one.first for one in self._lessons.passed}
+        new = [one for one in fresh if one.first > self._through or one.first in waiting]
+        grades, passed = readable([*self._found(back), *new], self._expects, self._router.since)
+        done = {one.first for one in back} | {one.first for one in new}
+        waits = [*(one for one in self._lessons.passed if one.first not in done), *passed]
+        return grades, tuple(waits[-MOST_PASSED:])
+
+    def _found(self, passed: Sequence[Passed]) -> Iterator[Graded]:
+        """As they stand in the ledger."""
+        for one in passed:
+            yield from (row for row in self._ledger.feedback.graded(one.number - 1, 1) if row.number == one.number)
 
     def _learn_now(self) -> RouteState:
         """Before the first look the latest entries are kept: how fast models are is not known without the others."""

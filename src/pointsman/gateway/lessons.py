@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from ..core import FAULTS_OF_UPSTREAMS, Nanos, Weighed
 from ..ledger import Chosen, Entry, Graded, Speed
-from ..routing import Drift, Evidence, Grade, Outcome, Prompt, Seen, recorded_prompt
+from ..routing import Drift, Evidence, Grade, Outcome, Prefill, Prompt, Seen, recorded_prompt
 
 Expects = Callable[[str, Prompt | None], float | None]
 """The quality, 0 to 1, that is expected now of a model on a prompt that was read earlier (None: on any), without what
 grades have taught. None where there is no such model any more."""
+
+
+class Passed(Struct, frozen=True, array_like=True):
+    """A grade that waits: its model was not known when it was read, and may come back."""
+
+    first: int
+    """The number of its giver's first word on the answer."""
+    number: int
+    """Of the latest."""
+    model: str
 
 
 class Lessons(Struct, frozen=True, array_like=True):
@@ -26,7 +37,12 @@ class Lessons(Struct, frozen=True, array_like=True):
     """`InUse.digest` of the router whose expectations the grades were compared with."""
     fell_at: dict[str, float] = {}
     """When a model was last found to do worse than it did, in unix seconds."""
+    passed: tuple[Passed, ...] = ()
+    """The latest MOST_PASSED at most."""
 
+
+MOST_PASSED: Final = 256
+"""Each is looked for in the ledger once, when its model is there again."""
 
 encode_lessons = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Lessons).decode
@@ -46,6 +62,24 @@ def forgotten(lessons: Lessons) -> Lessons:
     return Lessons(
         {model: Evidence(epoch=one.epoch) for model, one in lessons.evidence.items()}, {}, "", lessons.fell_at
     )
+
+
+def readable(graded: Sequence[Graded], expects: Expects, since: float) -> tuple[list[Grade], list[Passed]]:
+    """What can be learned of these now, and which wait for their models. `since`: as for `grade_of`."""
+    grades: list[Grade] = []
+    passed: list[Passed] = []
+    for one in graded:
+        grade = grade_of(one, expects, since)
+        if grade is not None:
+            grades.append(grade)
+        elif one.feedback.source != "automatic" and expects(one.entry.model, None) is None:
+            passed.append(Passed(one.first, one.number, one.entry.model))
+    return grades, passed
+
+
+def still_passed(lessons: Lessons, through: int) -> tuple[Passed, ...]:
+    """Of what was stored, and may have been damaged there: what can have been passed over."""
+    return tuple(one for one in lessons.passed if 0 < one.first <= one.number <= through)[-MOST_PASSED:]
 
 
 def grade_of(graded: Graded, expects: Expects, since: float) -> Grade | None:
@@ -98,7 +132,8 @@ def outcomes_of(entries: Sequence[Entry]) -> list[Outcome]:
             entry.status == "ok",
             entry.seconds,
             entry.ttft,
-            0 if (usage := entry.usage) is None else usage.output + usage.reasoning,
+            0 if (usage := entry.usage) is None else usage.output_tokens,
+            None if usage is None else usage.input_tokens - usage.cache_read,
             spent=(entry.cost or Nanos(0)) if entry.candidates else Nanos(0),
             explored=explored(entry.model, entry.candidates),
         )
@@ -135,6 +170,13 @@ def seen_by(speeds: Sequence[Speed]) -> dict[str, Seen]:
             seconds=speed.seconds,
             timed=speed.ok,
             output_tokens=speed.output_tokens,
+            prefill=Prefill(
+                answers=speed.streamed,
+                tokens=speed.tokens,
+                ttft=speed.tokens_ttft,
+                tokens_squared=speed.tokens_squared,
+                tokens_by_ttft=speed.tokens_by_ttft,
+            ),
         )
         for speed in speeds
     }

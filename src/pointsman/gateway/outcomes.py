@@ -27,6 +27,8 @@ MOST_SECONDS: Final = 0.1
 """That looking may take at a time; the rest waits for the next one."""
 MOST_TOLD: Final = 1000
 """That wait for a ledger which cannot be written."""
+MOST_SECONDS_AT_END: Final = 5.0
+"""That looking may take when a program ends: whatever waits is looked at, but for what was made to take long."""
 FAR_BELOW: Final = 0.95
 """Who cuts at the caller's bound may count tokens a little otherwise than his usage says."""
 
@@ -74,6 +76,12 @@ class Outcomes:
                 self._told.popleft()
                 recorded += 1
             return recorded
+
+    def record_all(self) -> None:
+        """The same for a program that ends: nothing is left for a next time. Raises LedgerError."""
+        until = self._steady() + MOST_SECONDS_AT_END
+        while not self.is_idle and self._steady() < until:
+            self.record()
 
 
 class _Waiting(Struct, frozen=True):

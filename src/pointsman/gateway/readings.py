@@ -26,11 +26,13 @@ LATER = 0.003
 
 
 class Readings:
-    """Reads prompts beside the calls. `steady` gives seconds, `vector` what a learner reads in a prompt."""
+    """Reads prompts beside the calls. `steady` gives seconds, `vector` what a learner reads in a prompt; while that
+    `must_wait`, prompts are read at the end of their calls."""
 
-    def __init__(self, steady: Callable[[], float], vector: Vector) -> None:
+    def __init__(self, steady: Callable[[], float], vector: Vector, must_wait: Callable[[], bool]) -> None:
         self._steady = steady
         self._vector = vector
+        self._must_wait = must_wait
         self._second = 0
         self._taken = 0
 
@@ -47,7 +49,8 @@ class Readings:
             return None
         self._taken += 1
         reading = Reading(call, self._vector if self._taken <= MOST_VECTORS_A_SECOND else _no_vector)
-        asyncio.get_running_loop().call_later(LATER, reading.take)
+        if not self._must_wait():
+            asyncio.get_running_loop().call_later(LATER, reading.take)
         return reading
 
 

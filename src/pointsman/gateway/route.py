@@ -9,9 +9,10 @@ from typing import TypeVar
 from msgspec import Struct, structs
 
 from ..core import Call, Nanos, NoCandidate, Reply, Trace, Unservable, Weighed
-from ..routing import Candidate, Considered, Decision, Forecaster, Policy, RouteState, read_prompt
+from ..routing import NO_FORECAST, Candidate, Considered, Decision, Forecaster, Policy, RouteState, read_prompt
 from ..strategies import Choice, Retries, single
-from .conversations import Conversations
+from .conversations import Conversations, conversation_id
+from .quality import Quality
 
 N = TypeVar("N", int, float, Nanos)
 
@@ -69,33 +70,39 @@ class Route:
         """Raises NoCandidate, with each candidate's reason, when nothing is left."""
         call = self._with_defaults(call)
         await self._ready()
-        candidates = self._candidates()
-        decision = self._decide(call, candidates)
+        candidates, conversation = self._candidates(), conversation_id(call)
+        decision = self._decide(call, candidates, conversation)
         if not decision.plan:
             raise _refusal(call, candidates, decision, self._everyone)
         plan = [self._choice(name) for name in _shortened(decision)]
         if not call.tally.plans:
             planned = {choice.name for choice in plan}
             plan += [choice for choice in self._fallback() if choice.name not in planned]
-        reply = await single(lambda _: plan, self._retries)(call.traced(_trace(decision, call.trace)))
+        reply = await single(lambda _: plan, self._retries)(call.traced(_trace(decision, conversation, call.trace)))
         reply.decision_id = decision.id
-        self._conversations.remember(call, reply.served.model)
+        reply.quality_met = Quality(call.needs.min_quality, decision.candidates).is_met(reply.served.model)
+        self._conversations.remember(conversation, reply.served.model)
         return reply
 
-    def decide(self, call: Call, candidates: Sequence[Candidate] | None = None) -> Decision:
-        """What `__call__` would do, without doing it. `candidates` replaces the route's own."""
-        return self._decide(self._with_defaults(call), self._candidates() if candidates is None else candidates)
+    def decide(self, call: Call, candidates: Sequence[Candidate] | None = None, *, learned: bool = True) -> Decision:
+        """What `__call__` would do, without doing it. `candidates` replaces the route's own; without `learned` they are
+        weighed by what is stated of them alone."""
+        call = self._with_defaults(call)
+        candidates = self._candidates() if candidates is None else candidates
+        return self._decide(call, candidates, conversation_id(call), learned=learned)
 
-    def _decide(self, call: Call, candidates: Sequence[Candidate]) -> Decision:
+    def _decide(
+        self, call: Call, candidates: Sequence[Candidate], conversation: str, *, learned: bool = True
+    ) -> Decision:
         prompt = read_prompt(call.chat, call.task)
         decision = self._policy(call)(
             call,
             prompt,
             candidates,
-            self._state(),
+            self._state() if learned else RouteState(),
             self._rng,
-            forecast=self._forecasts(prompt),
-            conversation=self._conversations.find(call, prompt),
+            forecast=self._forecasts(prompt) if learned else NO_FORECAST,
+            conversation=self._conversations.find(conversation, call, prompt),
         )
         return structs.replace(decision, id=self._new_id())
 
@@ -150,7 +157,7 @@ def _grouped(reasons: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _trace(decision: Decision, outer: Trace) -> Trace:
+def _trace(decision: Decision, conversation: str, outer: Trace) -> Trace:
     """The decision, within the run or strategy that the call came from."""
     return Trace(
         task=decision.task,
@@ -163,6 +170,7 @@ def _trace(decision: Decision, outer: Trace) -> Trace:
         candidates=tuple(map(_weighed, decision.candidates)),
         run_id=outer.run_id,
         stage=outer.stage,
+        conversation=conversation,
     )
 
 

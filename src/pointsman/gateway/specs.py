@@ -307,7 +307,7 @@ class LedgerSpec(Struct, frozen=True, kw_only=True):
     bodies: bool = False
     """Keep prompts and answers."""
     features: bool = True
-    """Keep a prompt's feature vector (at most 256 bytes), for replay."""
+    """Keep a prompt's feature vector (at most 256 bytes), and a hash of which conversation it is of, for replay."""
 
 
 class LocalSpec(Struct, frozen=True, kw_only=True):

@@ -28,6 +28,11 @@ from .replay_caches import Caches, caches_lost
 from .replay_policies import ReplayPolicy
 from .traffic import Recorded, Traffic
 
+NOT_IN_SAVINGS = (
+    "Not in net savings: limits that a model would reach with more traffic, further calls that a worse answer leads "
+    "to, and what pointsman itself takes of this machine. To decide, it calls nobody, so that costs no money."
+)
+
 
 class TaskChange(Struct, frozen=True):
     task: str
@@ -106,6 +111,7 @@ def replay(
     covered = _telling(redecided)
     quality = _compare("quality", redecided, covered)
     cost = _compare("cost", redecided, covered)
+    savings = _savings(covered, cost, caches_lost(redecided, dearer or {}))
     return Replay(
         policy=policy.name,
         seed=seed,
@@ -114,9 +120,9 @@ def replay(
         by_task=_by_task(redecided),
         quality=quality,
         cost=cost,
-        savings=_savings(covered, cost, caches_lost(redecided, dearer or {})),
+        savings=savings,
         notes=_notes(redecided, covered, quality, cost),
-        remarks=policy.remarks,
+        remarks=policy.remarks if savings.saved is None else (*policy.remarks, NOT_IN_SAVINGS),
         shown=_sample(changed, show, seed),
     )
 
@@ -258,12 +264,13 @@ def _notes(
             )
         )
     elif len(covered) < n:
-        unseen = sum(not one.is_covered for one in redecided)
+        unseen, staying = sum(not one.is_covered for one in redecided), _staying(redecided)
         rest = f"estimates are of the other {len(covered):,}" if covered else "and in the others it changes nothing"
+        went_on = f" In {staying:,} of them a conversation went on: there nothing is ever tried out." if staying else ""
         notes.append(
             Note(
                 f"In {unseen:,} of {n:,} decisions the policy would take a model that could not have been chosen then. "
-                f"No outcome tells of them; {rest}.",
+                f"No outcome tells of them; {rest}.{went_on}",
                 "A policy nearer to what is in force, or more that is tried out (`learning: {explore: …}`).",
             )
         )
@@ -280,6 +287,19 @@ def _notes(
     if cost.observed < n:
         notes.append(Note(f"Of {n - cost.observed:,} decisions nobody knows what they cost: no cost counts them."))
     return tuple(notes)
+
+
+def _staying(redecided: Sequence[Redecided]) -> int:
+    """Of the decisions of which the log cannot tell: those at which a conversation stayed with its model."""
+    begun: set[str] = set()
+    staying = 0
+    for one in redecided:
+        recorded = one.recorded
+        goes_on = recorded.conversation in begun and recorded.probabilities[recorded.chosen] >= 1
+        staying += goes_on and not one.is_covered
+        if recorded.conversation:
+            begun.add(recorded.conversation)
+    return staying
 
 
 def _too_little(comparison: Comparison) -> list[Note]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct, structs
 
 from ..core import Priority, Weighed
-from ..routing.objective import PRIORITIES, Weights, reweigh
+from ..routing.terms import FLOORS, PRIORITIES, Weights, cost_term, latency_term, quality_terms
 from .traffic import Recorded
 
 Decide = Callable[[Recorded], Mapping[str, float]]
 """Model → the probability with which it would be chosen; those that are not named have none. Empty: what was decided
 then stands."""
 
-NOT_RECORDED = "Chains, quotas, conversations and a model's doubtfulness are not recorded, and count for nothing here."
+NOT_RECORDED = (
+    "Each decision is taken by itself, and nothing is tried out. Chains, quotas, a model's doubtfulness and what the "
+    "model of a conversation is ahead of others count for nothing here: they are not recorded."
+)
 _UNSEEN_WEIGHTS: Final = ("quota", "risk", "switch", "task")
 """Weights of terms that no record holds."""
 
@@ -38,7 +41,7 @@ def by_priority(priority: Priority) -> ReplayPolicy:
     by_task = f"{priority} judges models by their {task}: recorded is how they were judged by each prompt's own task."
     return ReplayPolicy(
         priority,
-        lambda decision: reweigh(decision.candidates, priority, decision.complexity),
+        lambda decision: _best_under(PRIORITIES[priority], decision.candidates, decision.complexity),
         (NOT_RECORDED, *([by_task] if task else [])),
     )
 
@@ -49,7 +52,9 @@ def by_weights(name: str, weights: Weights, models: Collection[str] = ()) -> Rep
     counted_for_nothing = f"The weights {', '.join(ignored)} count for nothing here: no record holds their terms."
     remarks = (NOT_RECORDED, *([counted_for_nothing] if ignored else []))
     return ReplayPolicy(
-        name, lambda decision: reweigh(_among(decision.candidates, models), weights, decision.complexity), remarks
+        name,
+        lambda decision: _best_under(weights, _among(decision.candidates, models), decision.complexity),
+        remarks,
     )
 
 
@@ -70,6 +75,29 @@ def cheapest() -> ReplayPolicy:
         return {decision.candidates[min(priced)[1]].model: 1.0} if priced else {}
 
     return ReplayPolicy("cheapest", decide, ("Models whose cost is unknown are never the cheapest.",))
+
+
+def _best_under(weights: Weights, weighed: Sequence[Weighed], complexity: str) -> dict[str, float]:
+    """What the record does not hold (chains, quotas, conversations) counts for nothing. Empty where nothing could be
+    chosen. Raises ValueError for a decision whose estimates were not recorded."""
+    floor = FLOORS.get(complexity, FLOORS["moderate"])
+    scores = {one.model: _score(one, floor, weights) for one in weighed if not one.rejected}
+    if not scores:
+        return {}
+    best = max(scores, key=scores.__getitem__)
+    return {model: float(model == best) for model in scores}
+
+
+def _score(one: Weighed, floor: float, weights: Weights) -> float:
+    if one.quality is None:
+        raise ValueError(f"What was expected of {one.model} was not recorded.")
+    return sum(
+        (
+            *quality_terms(one.quality, floor, weights).values(),
+            cost_term(one.cost, weights),
+            latency_term(one.seconds, weights),
+        )
+    )
 
 
 def _among(candidates: tuple[Weighed, ...], models: Collection[str]) -> tuple[Weighed, ...]:

@@ -62,7 +62,7 @@ class Recorded(Struct, frozen=True):
     """Of all attempts; None where nobody knows it of one."""
     grade: Grade | None = None
     conversation: str = ""
-    """The same for all of one conversation, as far as its caller names it (`x-session-id`); '' where nobody knows."""
+    """The same for all of one conversation; '' where nobody knows."""
     cached_tokens: int = 0
     """Of the prompt: what the model that was asked first read from its cache."""
 
@@ -156,7 +156,7 @@ def _recorded(attempts: Sequence[Entry], grade: Grade | None) -> Recorded:
         attempts=len(attempts),
         cost=_total(attempts),
         grade=grade,
-        conversation=f"{first.key} {first.session}" if first.session else "",
+        conversation=first.conversation or (f"{first.key} {first.session}" if first.session else ""),
         cached_tokens=sum(one.usage.cache_read for one in attempts if one.usage and one.model == first.model),
     )
 

@@ -79,6 +79,9 @@ class Entry(Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """What was reserved for it in each of them: so much is taken where the cost is unknown."""
     finish: Finish | Literal[""] = ""
     """Why the answer ended, as its model says; '' where it did not come so far, or was recorded by an older version."""
+    conversation: str = ""
+    """The same for all routed calls of one conversation: a hash, from which no text can be read back. '' for calls that
+    named their model, where features are switched off, and from older versions."""
 
     def __post_init__(self) -> None:
         if len(self.features) > MAX_FEATURES:

@@ -83,6 +83,8 @@ class ExportedRow(Struct, frozen=True):
     version: str
     finish: str
     """stop, length, tools, filter, refusal, pause or other; empty where the answer did not end."""
+    conversation: str
+    """A hash, the same for all routed calls of one conversation; empty for calls that named their model."""
 
 
 def jsonl(entries: Iterable[Entry]) -> Iterator[str]:
@@ -145,6 +147,7 @@ def exported(entry: Entry) -> ExportedRow:
         tags=entry.tags,
         version=entry.version,
         finish=entry.finish,
+        conversation=entry.conversation,
     )
 
 

@@ -72,7 +72,8 @@ class PerformanceRow(Struct, frozen=True):
 class Speed(Struct, frozen=True):
     """Sums over attempts of one model; seconds. `failed`: by its own fault; `useless`: whose answer failed by what it
     was, each counted as far as that is to be believed. `ttft`, `seconds` and `output_tokens`: of those that were ok,
-    where one that came whole has no time to its first content."""
+    where one that came whole has no time to its first content. What stands below `useless`: of those that were
+    streamed, and whose tokens are known."""
 
     model: str
     attempts: int
@@ -82,6 +83,14 @@ class Speed(Struct, frozen=True):
     seconds: float
     output_tokens: int
     useless: float
+    streamed: int
+    tokens: float
+    """That were read, without those from a cache."""
+    tokens_ttft: float
+    """Sum of `ttft`."""
+    tokens_squared: float
+    tokens_by_ttft: float
+    """Sum of the products."""
 
 
 class Chosen(Struct, frozen=True):
@@ -142,6 +151,7 @@ class Queries:
         if not self._store.path.exists():
             return []
         with self._reading() as connection:
+            connection.create_function("cached_tokens", 1, _cached_tokens, deterministic=True)
             return [Speed(*row) for row in connection.execute(_SPEEDS, (latest,))]
 
     def chosen(self, since: float, latest: int = 1000) -> list[Chosen]:
@@ -239,6 +249,8 @@ FROM {_ENTRIES} {_PERIOD} GROUP BY 1 ORDER BY 1
 
 _FAULTS = ", ".join(f"'{kind}'" for kind in sorted(FAULTS_OF_UPSTREAMS))
 
+_WAS_TIMED = f"{_IS_OK} AND ttft IS NOT NULL AND input_tokens IS NOT NULL"
+
 _SPEEDS = f"""
 SELECT model, count(*), {_OK}, count(*) FILTER (WHERE contexts.error IN ({_FAULTS})),
     coalesce(sum(ttft) FILTER (WHERE {_IS_OK}), 0), coalesce(sum(seconds) FILTER (WHERE {_IS_OK}), 0),
@@ -246,8 +258,13 @@ SELECT model, count(*), {_OK}, count(*) FILTER (WHERE contexts.error IN ({_FAULT
     coalesce(sum((
         SELECT max(reliability) FROM feedback
         WHERE feedback.call_id = entries.call_id AND source = 'automatic' AND feedback.attempt_id = entries.attempt_id
-    )), 0.0)
-FROM (SELECT * FROM entries ORDER BY number DESC LIMIT ?) AS entries JOIN contexts ON contexts.id = entries.context
+    )), 0.0),
+    count(*) FILTER (WHERE {_WAS_TIMED}), total(tokens) FILTER (WHERE {_WAS_TIMED}),
+    total(ttft) FILTER (WHERE {_WAS_TIMED}), total(tokens * tokens) FILTER (WHERE {_WAS_TIMED}),
+    total(tokens * ttft) FILTER (WHERE {_WAS_TIMED})
+FROM (
+    SELECT *, max(0.0, input_tokens - cached_tokens(details)) AS tokens FROM entries ORDER BY number DESC LIMIT ?
+) AS entries JOIN contexts ON contexts.id = entries.context
 WHERE model != '' GROUP BY 1
 """
 
@@ -279,6 +296,12 @@ _GROUPS = {
     ),
 }
 """Of the dimensions that are not in a context: (what its groups are named, tables)."""
+
+
+def _cached_tokens(packed: object) -> float:
+    """Those of a prompt that were read from a cache."""
+    details = read_details(packed) if isinstance(packed, bytes) else None
+    return float(details.cache_read) if details is not None else 0.0
 
 
 def _drawn_among(packed: bytes, names: Names) -> tuple[Weighed, ...]:

@@ -65,6 +65,7 @@ class Details(Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """rejections.id"""
     estimates: bytes = b""
     """What was expected of those in `candidates`, 10 bytes each: see candidates.py. Empty where nothing was."""
+    conversation: str = ""
 
 
 def insert_entries(connection: sqlite3.Connection, entries: Sequence[Entry], names: Names) -> int:
@@ -141,7 +142,7 @@ def entry_columns(entries: Sequence[Entry], names: Names) -> dict[str, Column]:
         columns["held"] = [whole(held) or 0 for held in field["held"]]
     if _differ(field["features"], b""):
         columns["features"] = [bytearray(features) if features else _NOTHING for features in field["features"]]
-    weighed = [field[name] for name in ("probability", "state_version", "candidates")]
+    weighed = [field[name] for name in ("probability", "state_version", "candidates", "conversation")]
     counted = [count[name] for name in ("cache_read", "cache_write", "cache_write_1h", "reasoning")]
     if any(map(_differ, (*counted, *weighed), _NO_DETAILS)):
         columns["details"] = [
@@ -153,7 +154,7 @@ def entry_columns(entries: Sequence[Entry], names: Names) -> dict[str, Column]:
 
 _UNKNOWN = nan
 _NOTHING = bytearray()
-_NO_DETAILS = (0, 0, 0, 0, None, "", ())
+_NO_DETAILS = (0, 0, 0, 0, None, "", (), "")
 
 
 def _turned_over(kind: type[Struct], structs: Sequence[Struct]) -> dict[str, Sequence[Any]]:
@@ -230,6 +231,7 @@ def _details(
     probability: float | None,
     state_version: str,
     candidates: Sequence[Weighed],
+    conversation: str,
 ) -> bytearray:
     choosable = [candidate for candidate in candidates if not candidate.rejected]
     rejected = [candidate for candidate in candidates if candidate.rejected]
@@ -243,6 +245,7 @@ def _details(
         candidates=pack_choices(choosable, names),
         rejected=names.rejection(rejected),
         estimates=pack_estimates(choosable),
+        conversation=conversation,
     )
     return bytearray(_encode(details))
 
@@ -276,6 +279,7 @@ def row_entry(row: Sequence[Value], names: Names) -> Entry:
         ttft=_real(value["ttft"]),
         probability=details.probability,
         state_version=details.state_version,
+        conversation=details.conversation,
         stream=bool(value["stream"]),
         retry=_number(value["retry"]) or 0,
         upstream_status=_number(value["upstream_status"]) or None,

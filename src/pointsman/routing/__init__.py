@@ -19,6 +19,7 @@ from .decision import (
     Grade,
     Outcome,
     Policy,
+    Prefill,
     RouteState,
     Rubric,
     Seen,
@@ -26,10 +27,11 @@ from .decision import (
 from .expectations import qualities, quality_of
 from .filters import reason_against
 from .learning import changed_models, learn, merge, sound, with_beliefs
-from .objective import PRIORITIES, Objective, Weights, reweigh
+from .objective import Objective
 from .prompt import Prompt, read_prompt, recorded_prompt
 from .sizes import estimate_tokens, text_tokens
 from .tasks import TASKS
+from .terms import PRIORITIES, Weights
 
 __all__ = [
     "EXPLORATION",
@@ -54,6 +56,7 @@ __all__ = [
     "Objective",
     "Outcome",
     "Policy",
+    "Prefill",
     "Prompt",
     "RouteState",
     "Rubric",
@@ -70,7 +73,6 @@ __all__ = [
     "read_prompt",
     "reason_against",
     "recorded_prompt",
-    "reweigh",
     "route",
     "sound",
     "text_tokens",

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core import Nanos, Needs, from_usd
+from .complexity import Complexity
 from .prompt import Prompt
 
 
@@ -26,7 +27,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     other: tuple[str, ...] = ()
     """For those that have no names of their own."""
 
-    def names(self, complexity: str) -> tuple[str, ...]:
+    def names(self, complexity: Complexity) -> tuple[str, ...]:
         own = {"simple": self.simple, "complex": self.complex}.get(complexity, ())
         return own or self.other
 
@@ -58,7 +59,7 @@ def bounded(bounds: Bounds, prompt: Prompt, needs: Needs) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*by_latency, *by_cost)))
 
 
-def _first(rules: Sequence[Rule], limit: float | None, complexity: str) -> tuple[str, ...]:
+def _first(rules: Sequence[Rule], limit: float | None, complexity: Complexity) -> tuple[str, ...]:
     if limit is None:
         return ()
     fitting = next((rule for rule in rules if limit < rule.up_to), None)

@@ -16,7 +16,7 @@ class Exploration(Struct, frozen=True):
     learned from it."""
 
     floor: float = 0.01
-    """The probability that is shared out among all that may be tried; 0 with `spread` 0 explores nothing."""
+    """The probability that is shared out among all that may be tried."""
     spread: float = 0.25
     """The share of a score's uncertainty that is believed when a choice is drawn: 1 is Thompson sampling as it is
     written, less explores less."""
@@ -24,16 +24,14 @@ class Exploration(Struct, frozen=True):
     """A model may be tried when its score may reach, within two standard deviations, the best one's less this."""
     most_cost: float = 0.1
     """The share of what is spent that exploring may cost; past it nothing dearer is tried."""
-
-    @property
-    def is_off(self) -> bool:
-        return self.floor <= 0 and self.spread <= 0
+    dearer: bool = True
+    """Whether what is dearer than the best may be tried."""
 
 
 EXPLORATION = Exploration()
 
 
-class Choice(Struct, frozen=True):
+class Selection(Struct, frozen=True):
     plan: tuple[str, ...]
     considered: tuple[Considered, ...]
     """Best score first, each with its probability."""
@@ -46,27 +44,26 @@ def choose(
     considered: Sequence[Considered],
     *,
     floor: float,
-    exploration: Exploration,
-    may_explore: bool,
-    dearer_is_barred: bool,
+    exploration: Exploration | None,
     conversation: Conversation | None,
     switch: float,
     rng: Random,
-) -> Choice:
-    """`considered`: best score first, the rejected ones last. `floor`: the quality that is good enough.
+) -> Selection:
+    """`considered`: best score first, the rejected ones last. `floor`: the quality that is good enough. Without
+    `exploration` nothing is tried out.
 
     A conversation stays with its model until another one's score is ahead by `switch`; while a tool's result is
     awaited it stays in any case. In neither case is anything tried out.
     """
     serving = [one for one in considered if not one.rejected]
     if not serving:
-        return Choice((), tuple(considered))
+        return Selection((), tuple(considered))
     stays = _staying(serving, conversation, switch)
     if stays is not None:
         return _taken(considered, serving, stays, {stays.model: 1.0}, _why_it_stays(stays, serving[0], conversation))
-    if not may_explore or exploration.is_off:
+    if exploration is None:
         return _taken(considered, serving, serving[0], {serving[0].model: 1.0})
-    shares = _shares(_worth_trying(serving, floor, exploration, dearer_is_barred), exploration)
+    shares = _shares(_worth_trying(serving, floor, exploration), exploration)
     drawn = _draw(shares, rng)
     taken = next(one for one in serving if one.model == drawn)
     if taken is serving[0]:
@@ -93,9 +90,7 @@ def _why_it_stays(stays: Considered, best: Considered, conversation: Conversatio
     return f" {stays.model} stays: {best.model} is ahead by less than changing the model of a conversation costs."
 
 
-def _worth_trying(
-    serving: Sequence[Considered], floor: float, exploration: Exploration, dearer_is_barred: bool
-) -> list[Considered]:
+def _worth_trying(serving: Sequence[Considered], floor: float, exploration: Exploration) -> list[Considered]:
     """The best-scored one, and those that may be as good: inside the quality floor, where that one is."""
     best = serving[0]
     needed = min(floor, _quality(best))
@@ -106,7 +101,7 @@ def _worth_trying(
         or (
             (one.score or 0.0) + 2 * one.learnable_sd >= (best.score or 0.0) - exploration.margin
             and _quality(one) >= needed
-            and not (dearer_is_barred and _is_dearer(one, best))
+            and (exploration.dearer or not _is_dearer(one, best))
         )
     ]
 
@@ -145,12 +140,12 @@ def _taken(
     taken: Considered,
     shares: dict[str, float],
     why: str = "",
-) -> Choice:
+) -> Selection:
     plan = (taken.model, *(one.model for one in serving if one is not taken))
     weighed = tuple(
         structs.replace(one, probability=shares[one.model]) if one.model in shares else one for one in considered
     )
-    return Choice(plan, weighed, why=why)
+    return Selection(plan, weighed, why=why)
 
 
 def _quality(one: Considered) -> float:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ..core import Call, Nanos
 from ..stats.drift import Drift
+from .complexity import Complexity
 from .prompt import Prompt
 
 Deployment = Literal["local", "free", "paid"]
@@ -103,7 +104,7 @@ class Decision(Struct, frozen=True):
     plan: tuple[str, ...]
     candidates: tuple[Considered, ...]
     task: str
-    complexity: str
+    complexity: Complexity
     reason: str
     """A sentence or two, for people."""
     explored: bool = False
@@ -163,6 +164,30 @@ class Forecast(Struct, frozen=True):
 Forecaster = Callable[[Prompt], Forecast]
 
 
+class Prefill(Struct, frozen=True):
+    """How long reading the prompt takes one model: sums over streamed answers to prompts whose length is known, of x,
+    the tokens read, without those from a cache, and t, the seconds until the first content. Additive."""
+
+    answers: int = 0
+    tokens: float = 0.0
+    """Σ x"""
+    ttft: float = 0.0
+    """Σ t"""
+    tokens_squared: float = 0.0
+    """Σ x²"""
+    tokens_by_ttft: float = 0.0
+    """Σ x·t"""
+
+    def __add__(self, other: Prefill) -> Prefill:
+        return Prefill(
+            answers=self.answers + other.answers,
+            tokens=self.tokens + other.tokens,
+            ttft=self.ttft + other.ttft,
+            tokens_squared=self.tokens_squared + other.tokens_squared,
+            tokens_by_ttft=self.tokens_by_ttft + other.tokens_by_ttft,
+        )
+
+
 class Seen(Struct, frozen=True):
     """Sums over the calls that one model has served. Additive: two Seens of different calls may be summed."""
 
@@ -175,6 +200,7 @@ class Seen(Struct, frozen=True):
     """Calls that ended well: `ttft`, `seconds` and `output_tokens` are sums over these. One that came whole adds all of
     its time as time of writing."""
     output_tokens: int = 0
+    prefill: Prefill = Prefill()
 
     def __add__(self, other: Seen) -> Seen:
         return Seen(
@@ -184,6 +210,7 @@ class Seen(Struct, frozen=True):
             seconds=self.seconds + other.seconds,
             timed=self.timed + other.timed,
             output_tokens=self.output_tokens + other.output_tokens,
+            prefill=self.prefill + other.prefill,
         )
 
 
@@ -246,7 +273,10 @@ class Outcome(Struct, frozen=True):
     ok: bool
     seconds: float
     ttft: float | None = None
+    """None for an answer that came whole."""
     output_tokens: int = 0
+    input_tokens: int | None = None
+    """That were read, without those from a cache."""
     spent: Nanos = Nanos(0)
     explored: Nanos = Nanos(0)
 

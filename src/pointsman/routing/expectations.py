@@ -10,12 +10,10 @@ from msgspec import Struct, structs
 
 from ..core import TOKENS_PER_MTOK, Nanos, tokens_cost
 from .decision import NO_FORECAST, Candidate, Conversation, Estimate, Forecast, RouteState, Seen
+from .latency import SEEN_ENOUGH, seconds_of
 from .prompt import Prompt
 
 UNKNOWN_QUALITY = 0.5
-SEEN_ENOUGH = 3
-"""From so many timed calls on, what was measured replaces what was stated."""
-
 USUAL_TOKENS = 400
 """What an answer takes when nobody says: about the median of chat answers."""
 USUAL_ANSWERS = 10
@@ -23,19 +21,6 @@ USUAL_ANSWERS = 10
 
 RUBRIC_SD, PROFILE_SD, UNKNOWN_SD = 0.1, 0.15, 0.25
 """How far a stated quality may be off: of the task, over all tasks, of a model of which nothing is said."""
-
-
-def measured(candidate: Candidate, state: RouteState) -> Candidate:
-    """The candidate with the speed that was measured, where it was."""
-    seen = state.seen.get(candidate.name)
-    if seen is None or seen.timed < SEEN_ENOUGH:
-        return candidate
-    writing = seen.seconds - seen.ttft
-    return structs.replace(
-        candidate,
-        ttft=seen.ttft / seen.timed,
-        output_rate=seen.output_tokens / writing if writing > 0 and seen.output_tokens else candidate.output_rate,
-    )
 
 
 def qualities(
@@ -119,12 +104,13 @@ def expense_of(
     forecast: Forecast = NO_FORECAST,
     conversation: Conversation | None = None,
 ) -> Expense:
-    """`candidate` as `measured` gives it. How long the answer gets says what it costs and how long it takes, so both
-    follow the prompt where a router was fitted, and the model's own ways where it has answered."""
-    tokens = _tokens(candidate, prompt, state.seen.get(candidate.name), forecast)
+    """How long the answer gets says what it costs and how long it takes, so both follow the prompt where a router was
+    fitted, and the model's own ways where it has answered."""
+    seen = state.seen.get(candidate.name)
+    tokens = _tokens(candidate, prompt, seen, forecast)
     if max_tokens is not None and 0 < max_tokens < tokens.value:
-        tokens = structs.replace(tokens, value=float(max_tokens))
-    cached = _cached(candidate, conversation)
+        tokens = structs.replace(tokens, value=float(max_tokens), sd=min(tokens.sd, max_tokens))
+    cached = _cached(candidate, prompt, conversation)
     cost = _cost(candidate, prompt, round(tokens.value), cached)
     return Expense(
         tokens,
@@ -132,7 +118,7 @@ def expense_of(
         forecast.cost.get(candidate.name)
         if cost is None
         else Estimate(float(cost), (candidate.output_price or 0) * tokens.sd / TOKENS_PER_MTOK, tokens.source),
-        _seconds(candidate, tokens, is_measured=candidate.name in state.seen),
+        seconds_of(candidate, prompt.input_tokens - cached, tokens, seen),
         _cost(candidate, prompt, max_tokens or round(tokens.value), 0),
     )
 
@@ -156,7 +142,6 @@ def _cost(candidate: Candidate, prompt: Prompt, output_tokens: int, cached: int)
     if candidate.input_price is None or candidate.output_price is None:
         return None
     cached_price = candidate.input_price if candidate.cached_price is None else candidate.cached_price
-    cached = min(cached, prompt.input_tokens)
     return Nanos(
         tokens_cost(prompt.input_tokens - cached, candidate.input_price)
         + tokens_cost(cached, cached_price)
@@ -164,16 +149,8 @@ def _cost(candidate: Candidate, prompt: Prompt, output_tokens: int, cached: int)
     )
 
 
-def _cached(candidate: Candidate, conversation: Conversation | None) -> int:
+def _cached(candidate: Candidate, prompt: Prompt, conversation: Conversation | None) -> int:
     """Tokens of the prompt that the model of the conversation has read before: any other reads them anew."""
-    return conversation.cached_tokens if conversation is not None and conversation.model == candidate.name else 0
-
-
-def _seconds(candidate: Candidate, tokens: Estimate, *, is_measured: bool) -> Estimate | None:
-    """The time until the first content varies by about half of itself, the time of writing with the length."""
-    if candidate.ttft is None:
-        return None
-    rate = candidate.output_rate
-    writing, spread = (tokens.value / rate, tokens.sd / rate) if rate else (0.0, 0.0)
-    spread = math.hypot(candidate.ttft / 2, spread)
-    return Estimate(candidate.ttft + writing, spread, "measured" if is_measured else "stated")
+    if conversation is None or conversation.model != candidate.name:
+        return 0
+    return min(conversation.cached_tokens, prompt.input_tokens)

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from ..core import Nanos
 from ..stats.drift import Drift, watch
-from .decision import Believes, Evidence, Grade, Outcome, RouteState, Seen
+from .decision import Believes, Evidence, Grade, Outcome, Prefill, RouteState, Seen
 
 SETTLED = 100
 """Grades from which a belief has left its prior behind. Before, it moves, and so does what is a surprise: a model that
@@ -168,6 +168,18 @@ def _seen(attempts: Sequence[Outcome]) -> Seen:
         seconds=sum(one.seconds for one in good),
         timed=len(good),
         output_tokens=sum(one.output_tokens for one in good),
+        prefill=_prefill(good),
+    )
+
+
+def _prefill(good: Sequence[Outcome]) -> Prefill:
+    timed = [(one.input_tokens, one.ttft) for one in good if one.input_tokens is not None and one.ttft is not None]
+    return Prefill(
+        answers=len(timed),
+        tokens=float(sum(tokens for tokens, _ in timed)),
+        ttft=sum(ttft for _, ttft in timed),
+        tokens_squared=float(sum(tokens * tokens for tokens, _ in timed)),
+        tokens_by_ttft=sum(tokens * ttft for tokens, ttft in timed),
     )
 
 

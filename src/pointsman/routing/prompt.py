@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from msgspec import Struct
 
 from ..core import Audio, Chat, Document, Image, InvalidCall, LedgerError, ToolResult
-from .complexity import COMPLEXITIES, complexity_probabilities
+from .complexity import COMPLEXITIES, Complexity, complexity_probabilities
 from .conversation import in_tool_loop, question_of
 from .foreign import foreign_cues
 from .languages import CODE_LANGUAGES, LANGUAGES, code_language_of, language_of
@@ -65,8 +65,8 @@ class Prompt(Struct, frozen=True):
         return max(self.tasks, key=self.tasks.__getitem__)
 
     @property
-    def complexity(self) -> str:
-        return max(self.complexities, key=self.complexities.__getitem__)
+    def complexity(self) -> Complexity:
+        return max(COMPLEXITIES, key=self.complexities.__getitem__)
 
     def encode(self) -> bytes:
         """The features as a versioned vector for the ledger, at most 256 bytes; nothing of the text can be read back.

@@ -7,7 +7,6 @@ import hmac
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from importlib import resources
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import structs
@@ -15,7 +14,6 @@ from msgspec import structs
 from ..core import (
     CallError,
     Forbidden,
-    InvalidCall,
     LedgerError,
     MemoryState,
     PointsmanError,
@@ -31,11 +29,13 @@ from .admission import Admission
 from .door import ModelDoor, stopping
 from .exchange import Exchange, Header, lines
 from .feedback import FeedbackDoor
-from .http import JSON_LINES, failure, json_body, refuse, stated_key, success
+from .http import JSON_LINES, failure, json_body, parameter, refuse, stated_key, success, whole_number
 from .idempotency import Once
 from .listing import Listing
 from .metrics import Metrics
 from .origins import Origins
+from .replay import ReplayDoor
+from .route import RouteDoor
 from .views import budget_view, cost_view, decision_view, endpoint_view, performance_view
 
 Handling = Coroutine[Any, Any, None] | None
@@ -81,10 +81,13 @@ class Application:
         gateway.count(self._metrics.attempted)
         self._is_draining = False
         feedback = FeedbackDoor(gateway.ledger, gateway.clock, authorise=self._authorise, max_body=self._max_body)
+        doors = {dialect: self._door(dialect) for dialect in ("openai", "anthropic")}
+        route = RouteDoor(gateway, doors, authorise=self._authorise, dialect=_dialect, max_body=self._max_body)
+        replay = ReplayDoor(gateway, authorise=self._authorise)
         guarded = self._guarded
         self._handlers: dict[tuple[str, str], Handler] = {
-            ("POST", "/v1/chat/completions"): self._door("openai"),
-            ("POST", "/v1/messages"): self._door("anthropic"),
+            ("POST", "/v1/chat/completions"): doors["openai"],
+            ("POST", "/v1/messages"): doors["anthropic"],
             ("POST", "/v1/messages/count_tokens"): guarded(self._count),
             ("POST", "/v1/feedback"): guarded(feedback.take),
             ("GET", "/v1/models"): guarded(self._models),
@@ -94,6 +97,8 @@ class Application:
             ("GET", "/metrics"): self._prometheus,
             ("GET", "/api/decisions"): guarded(self._decisions),
             ("GET", "/api/costs"): guarded(self._costs),
+            ("POST", "/api/route"): guarded(route.take),
+            ("GET", "/api/replay"): guarded(replay.take),
             ("GET", "/api/performance/metrics"): guarded(self._performance),
             ("GET", "/api/endpoints"): self._endpoints,
             ("GET", "/api/budgets"): guarded(self._budgets),
@@ -240,21 +245,21 @@ class Application:
 
     async def _decisions(self, exchange: Exchange) -> None:
         self._authorise(exchange, "read")
-        count = min(int(_parameter(exchange, "limit", "50")), MOST_DECISIONS)
+        count = min(whole_number(exchange, "limit", 50), MOST_DECISIONS)
         entries = await asyncio.to_thread(self._gateway.ledger.queries.recent, max(count, 1))
         exchange.respond(200, JSON_LINES, success([decision_view(entry) for entry in entries]))
 
     async def _costs(self, exchange: Exchange) -> None:
         self._authorise(exchange, "read")
-        since = parse_since(_parameter(exchange, "since", "30d"), self._gateway.clock.wall())
-        by = _parameter(exchange, "by", "model")
+        since = parse_since(parameter(exchange, "since", "30d"), self._gateway.clock.wall())
+        by = parameter(exchange, "by", "model")
         ask = self._gateway.ledger.queries.cost
         rows = await asyncio.to_thread(ask, by, since=since)  # type: ignore[arg-type]  # it refuses other words
         exchange.respond(200, JSON_LINES, success([cost_view(row) for row in rows]))
 
     async def _performance(self, exchange: Exchange) -> None:
         self._authorise(exchange, "read")
-        since = parse_since(_parameter(exchange, "since", "30d"), self._gateway.clock.wall())
+        since = parse_since(parameter(exchange, "since", "30d"), self._gateway.clock.wall())
         rows = await asyncio.to_thread(self._gateway.ledger.queries.performance, since=since)
         exchange.respond(200, JSON_LINES, success([performance_view(row) for row in rows]))
 
@@ -335,10 +340,3 @@ def _admission(gateway: Gateway) -> Admission:
 
 def _console_file(name: str) -> bytes:
     return resources.files(__package__).joinpath("console", name).read_bytes()
-
-
-def _parameter(exchange: Exchange, name: str, default: str) -> str:
-    value = parse_qs(exchange.query).get(name, [default])[-1]
-    if name == "limit" and not (value.isdecimal() and len(value) < 10):
-        raise InvalidCall(f"`limit` is {value!r}: it must be a whole number.", param="limit")
-    return value

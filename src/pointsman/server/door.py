@@ -108,23 +108,8 @@ class ModelDoor:
             body = exchange.at_hand(self._max_body)
             if body is None:
                 body = await exchange.body(self._max_body)
-            peek = self._peek(body)
-            call = Call(
-                id=call_id,
-                model=peek.model,
-                dialect=self._dialect,
-                body=body,
-                decode=self._decode_call,
-                stream=peek.stream,
-                wants_usage=peek.wants_usage,
-                max_tokens=peek.max_tokens,
-                states_form=peek.states_form,
-                needs=terms.needs,
-                timeouts=terms.timeouts,
-                caller=Caller(key.id, key.user or peek.user[:MAX_HEADER_TEXT], terms.session, terms.tags),
-                task=terms.task,
-            )
-            admitted = self._admission.enter(key, (len(body) >> 2) + (peek.max_tokens or ANSWER_TOKENS), call.model)
+            call = self.call(call_id, key, terms, body)
+            admitted = self._admission.enter(key, (len(body) >> 2) + (call.max_tokens or ANSWER_TOKENS), call.model)
             try:
                 ask = self._once.under(terms.once) if terms.once else self._ask
                 if call.stream:
@@ -142,6 +127,25 @@ class ModelDoor:
                 self._metrics.answered(self._dialect, 499)
                 raise
             self._refuse(stopping(), call_id, exchange)
+
+    def call(self, call_id: str, key: Key, terms: Terms, body: bytes) -> Call:
+        """What is asked, by its body in this dialect and its head. Raises InvalidCall."""
+        peek = self._peek(body)
+        return Call(
+            id=call_id,
+            model=peek.model,
+            dialect=self._dialect,
+            body=body,
+            decode=self._decode_call,
+            stream=peek.stream,
+            wants_usage=peek.wants_usage,
+            max_tokens=peek.max_tokens,
+            states_form=peek.states_form,
+            needs=terms.needs,
+            timeouts=terms.timeouts,
+            caller=Caller(key.id, key.user or peek.user[:MAX_HEADER_TEXT], terms.session, terms.tags),
+            task=terms.task,
+        )
 
     async def _whole(self, ask: Ask, call: Call, exchange: Exchange) -> None:
         reply = await ask(call)
@@ -335,7 +339,11 @@ def _placed(error: AttemptError) -> str:
 def _about(call: Call, reply: Reply) -> bytes:
     """Who served, and why: as headers."""
     told = b"x-pointsman-call: %b\r\n%b" % (call.id.encode(), _who(reply.served.model, reply.served.endpoint))
-    return told + b"x-pointsman-decision: %b\r\n" % _ascii(reply.decision_id) if reply.decision_id else told
+    if not reply.decision_id:
+        return told
+    told += b"x-pointsman-decision: %b\r\n" % _ascii(reply.decision_id)
+    met = reply.quality_met
+    return told if met is None else told + b"x-pointsman-quality-met: %b\r\n" % (b"true" if met else b"false")
 
 
 @lru_cache(1024)

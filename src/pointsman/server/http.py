@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -38,6 +39,19 @@ def check_kind(exchange: Exchange) -> None:
     if kind in ("", FORM) and b"origin" not in exchange.headers and b"sec-fetch-site" not in exchange.headers:
         return
     raise InvalidCall(f"The content type must be application/json; it is {kind or 'not given'}.")
+
+
+def parameter(exchange: Exchange, name: str, default: str = "") -> str:
+    """Of the query: the last one of that name."""
+    return parse_qs(exchange.query).get(name, [default])[-1]
+
+
+def whole_number(exchange: Exchange, name: str, default: int, *, most: int = 10**9) -> int:
+    """Of the query, from 0 up to `most`. Raises InvalidCall."""
+    text = parameter(exchange, name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and int(text) <= most):
+        raise InvalidCall(f"`{name}` is {text[:50]!r}: it must be a whole number up to {most:,}.", param=name)
+    return int(text)
 
 
 def refuse(exchange: Exchange, error: PointsmanError, body: bytes, headers: Iterable[Header] = ()) -> None:

@@ -46,6 +46,7 @@ class Kept(Struct, frozen=True):
     served: Served
     dialect: str
     decision_id: str
+    quality_met: bool | None
     answer: Answer | None = None
     items: tuple[Delta, ...] = ()
 
@@ -145,7 +146,9 @@ class Once:
         self, first: _First, reply: Reply, *, answer: Answer | None = None, items: tuple[Delta, ...] = ()
     ) -> Kept:
         until = self._clock.steady() + LIFETIME
-        return Kept(first.digest, until, reply.served, reply.dialect, reply.decision_id, answer, items)
+        return Kept(
+            first.digest, until, reply.served, reply.dialect, reply.decision_id, reply.quality_met, answer, items
+        )
 
     def _end(self, identity: Identity, first: _First, outcome: Kept | PointsmanError | None) -> None:
         """None: whoever was first has left."""
@@ -177,7 +180,7 @@ class Once:
             answer=kept.answer,
             head=kept.items,
         )
-        reply.decision_id = kept.decision_id
+        reply.decision_id, reply.quality_met = kept.decision_id, kept.quality_met
         return reply
 
     def _reply(
@@ -192,7 +195,7 @@ class Once:
             head=deltas,
             source=source,
         )
-        watched.decision_id = reply.decision_id
+        watched.decision_id, watched.quality_met = reply.decision_id, reply.quality_met
         return watched
 
 

@@ -1,4 +1,5 @@
-"""What `pointsman replay --json` prints: the same for the same ledger, policy and seed, byte for byte."""
+"""What `pointsman replay --json` prints, and `GET /api/replay` answers: for the same ledger, policy and seed the same,
+byte for byte."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from typing import TypeVar
 from msgspec import Struct
 
 from ..core import to_usd
-from ..lab.redecided import Redecided
-from ..lab.replay import Comparison, Replay
 from ..stats.offpolicy import OffPolicyEstimate, Strength
+from .redecided import Redecided
+from .replay import Comparison, Replay
 
 Amount = float | str
 """A quality as a number; US dollars as a decimal string."""
@@ -61,7 +62,7 @@ class SavingsJson(Struct, frozen=True):
     low_usd: str | None
     high_usd: str | None
     conversations: int
-    """Of several turns, whose caller names them: they were followed through."""
+    """Of several turns: they were followed through."""
     switches: int
     """Of the model within them, by the policy and not by the log."""
     cache_tokens_lost: int
@@ -70,7 +71,7 @@ class SavingsJson(Struct, frozen=True):
     caches_unpriced: int
     """Turns of which nobody knows what reading anew costs."""
     caches_unknown: int
-    """Answers read from a cache in conversations that nobody names: taken as kept."""
+    """Answers read from a cache that no earlier turn filled, as far as it was recorded: taken as kept."""
 
 
 class LeftOutJson(Struct, frozen=True):
