@@ -120,7 +120,7 @@ class Mixture(Struct, frozen=True, eq=False):
 
     def beyond(self, forest: Floats, networks: Floats) -> Floats:
         """(n, models): scores beyond the models' means, of what both say of them."""
-        contrasts = (1 - self.networks) * centred(forest) + self.networks * centred(networks)
+        contrasts = centred((1 - self.networks) * forest + self.networks * networks)
         beyond: Floats = self.trust * (forest.mean(1, keepdims=True) + self.boost * contrasts)
         return beyond
 
