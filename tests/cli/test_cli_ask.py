@@ -126,12 +126,19 @@ def test_a_pipe_that_nobody_writes_to_does_not_hold_up_a_prompt(variables: dict[
     assert b"Nothing came on standard input" in done.stderr
 
 
-@pytest.mark.parametrize("stdin", ["", "  \n\t\n", b"\xff\xfe broken"])
-def test_no_prompt_is_a_usage_error(run: Run, config: Path, stdin: str | bytes) -> None:
+@pytest.mark.parametrize("stdin", ["", "  \n\t\n"])
+def test_no_prompt_is_a_usage_error(run: Run, config: Path, stdin: str) -> None:
     """Money would be spent on nothing."""
     assert run("ask", stdin=stdin).returncode == 2
     done = run("ask", "--json", stdin=stdin)
     assert (done.returncode, json.loads(done.stdout)["error"]["type"]) == (2, "invalid_call")
+
+
+def test_what_is_no_text_is_asked_with_its_bytes_replaced(run: Run, config: Path) -> None:
+    """A log with one bad byte in it could not be asked about, or would be sent changed without a word."""
+    done = run("ask", stdin=b"hello \xff there")
+    assert (done.returncode, done.stdout) == (0, "you said: hello \ufffd there\n")
+    assert "not all UTF-8 text" in done.stderr and "1 place." in done.stderr
 
 
 def test_a_stream_that_breaks_never_looks_finished(run: Run, config: Path) -> None:

@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cli_upstream import CANARY, Run
+
+from pointsman.gateway.weights import learned_path
+from pointsman.routing.learned import LearnedRouter
 
 
 def checks(run: Run, *arguments: str, **variables: str) -> tuple[int, dict[str, Any]]:
@@ -171,3 +175,28 @@ def test_a_state_that_cannot_be_shared_is_told(run: Run, home: Path, config: Pat
     code, found = checks(run, "--offline")
     assert (code, found["shared state"]["state"]) == (0, "warning")
     assert "Calls go on" in found["shared state"]["found"]
+
+
+def test_the_learned_router_is_told_with_what_it_knows(run: Run, home: Path, config: Path) -> None:
+    """Whoever trained a router could not see whether anything is chosen by it."""
+    assert checks(run, "--offline")[1]["learned router"]["state"] == "off"
+    path = learned_path(home)
+    path.parent.mkdir(parents=True)
+    fitted("echo", "typo").save(path)
+    known = checks(run, "--offline")[1]["learned router"]
+    assert known["state"] == "ok" and "typo" in known["advice"]
+    assert known["found"].startswith("in use since 20") and known["found"].endswith("models that can serve: echo")
+    fitted("typo", "other").save(path)
+    assert checks(run, "--offline")[1]["learned router"]["state"] == "warning"
+    path.write_bytes(b"A page of text.")
+    damaged = checks(run, "--offline")[1]
+    assert damaged["learned router"]["state"] == "warning" and damaged["verdict"]["state"] == "ok"
+    assert "it is no .npz file" in damaged["learned router"]["found"]
+    config.write_text(config.read_text("utf-8") + "learning: {enabled: false}\n", "utf-8")
+    assert "is not used" in checks(run, "--offline")[1]["learned router"]["found"]
+
+
+def fitted(*models: str) -> LearnedRouter:
+    """One that knows nothing but means."""
+    scores = np.ones((2, len(models)))
+    return LearnedRouter(pretrained=False).fit(["one", "two"], None, scores, None, models)

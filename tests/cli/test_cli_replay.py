@@ -189,7 +189,10 @@ def test_calls_that_named_their_model_were_not_decided(run: Run, config: Path) -
     run("ask", "hello", "--model", "echo")
     done = run("replay", "--policy", "cheapest", "--since", "1h")
     assert done.returncode == 0 and "named their model" in done.stderr
-    assert "Nothing was recorded" in run("replay", "--policy", "cheapest", "--until", "2001-01-01").stderr
+    long_ago = ("--since", "2001-01-01", "--until", "2001-02-01")
+    assert "Nothing was recorded" in run("replay", "--policy", "cheapest", *long_ago).stderr
+    turned = run("replay", "--policy", "cheapest", "--until", "2001-01-01")
+    assert turned.returncode == 2 and "must be later than `since`" in turned.stderr
 
 
 def test_only_the_time_that_was_asked_for_counts(run: Run, explored: Simulated) -> None:

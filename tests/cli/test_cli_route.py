@@ -55,6 +55,7 @@ def test_json_holds_every_candidate(run: Run, config: Path) -> None:
         "cost_sd_usd",
         "seconds_sd",
         "quality_source",
+        "seconds_source",
         "terms",
     }
     assert first["score"] == pytest.approx(sum(first["terms"].values()))
@@ -153,5 +154,28 @@ def test_a_batch_without_prompts_is_a_usage_error(run: Run, config: Path, tmp_pa
     file = tmp_path / "prompts.txt"
     file.write_text("\n\n", "utf-8")
     assert run("route", "--batch", str(file)).returncode == 2
-    file.write_bytes(b"\xff\xfe")
-    assert run("route", "--batch", str(file)).returncode == 2
+
+
+def test_what_is_no_text_is_replaced_and_decided_all_the_same(run: Run, config: Path, tmp_path: Path) -> None:
+    """A program that pipes whatever it has into the router would get no decision for some of it."""
+    file = tmp_path / "prompt.bin"
+    file.write_bytes(b"Write a Python function \xff that adds.\n\x7fELF\x00\xfe\xff\n")
+    done = run("route", "--batch", str(file), "--json")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["task"], first["replaced"], second["replaced"]) == ("coding", 1, 2)
+    assert "3 places" in done.stderr
+    assert first["prompt"] == "Write a Python function \ufffd that adds."
+    assert json.loads(run("route", "--json", stdin=file.read_bytes()).stdout)["replaced"] == 3
+    stated = run("route", "Write a Python \udcff function that adds.", "--json")
+    assert json.loads(stated.stdout)["replaced"] == 1 and "1 place." in stated.stderr
+
+
+def test_lines_of_json_among_plain_ones_are_read_as_what_they_are(run: Run, config: Path, tmp_path: Path) -> None:
+    """The JSON itself would be taken for the prompt, and nobody would know."""
+    file = tmp_path / "mixed.txt"
+    file.write_text('hello\n{"prompt": "Write a Python function that adds.", "id": 1}\n{"promt": "b"}\n', "utf-8")
+    done = run("route", "--batch", str(file), "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["prompt"] for line in lines] == ["hello", "Write a Python function that adds.", '{"promt": "b"}']
+    assert lines[1]["id"] == 1
+    assert f"{file}:3: " in done.stderr and f"{file}:2" not in done.stderr

@@ -211,7 +211,8 @@ def test_an_odd_prompt_gets_a_decision_with_a_reason(run: Run, work: Path, promp
     assert ("context" in (route["candidates"][0]["rejected"] or "")) == is_too_long
 
 
-def test_bytes_that_are_no_text_are_refused_by_name(run: Run, work: Path) -> None:
-    """Rubbish would be routed as if it meant something."""
+def test_bytes_that_are_no_text_are_decided_and_told(run: Run, work: Path) -> None:
+    """Rubbish would get no decision, or be routed as if it meant something, and nobody would know."""
     done = run("route", stdin=b"\xff\xfe\x00\x01" * 1000, WORK_KEY="x")
-    assert done.returncode == 2 and "not UTF-8" in done.stderr
+    assert done.returncode == 0 and done.stdout.startswith("→ large")
+    assert "not all UTF-8 text" in done.stderr and "2000 places" in done.stderr

@@ -72,14 +72,20 @@ def test_two_hundred_prompts_and_five_models_take_less_than_a_minute_of_one_core
     # Nothing was switched: that takes the command that is named.
     assert report["is_better"] and not told["switched"] and not learned_path(home).exists()
     assert told["command"] == f"pointsman train --from {path} --switch"
+    assert (told["configured"], told["not_configured"]) == (["large", "poet"], ["coder", "mathematician", "small"])
 
 
 def test_labels_without_meaning_are_not_switched_to(run: Run, home: Path, tmp_path: Path) -> None:
     """A router that learned noise would send prompts anywhere."""
     path = write_outcomes(tmp_path / "outcomes.jsonl", 60, shuffled=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"prompt": "What is 2 plus 2?", "model": "codr", "score": 1}) + "\n")
     done = run("train", "--from", str(path), "--switch", **ONE_CORE)
     assert done.returncode == 1
     assert "Not shown to be better" in done.stdout and "Nothing was switched" in done.stdout
+    # Names that lead nowhere are told, before and after.
+    assert "little can be learned: codr 1 (coder?)." in " ".join(done.stdout.split())
+    assert all("None of its models can be named here" in text for text in (done.stdout, done.stderr))
     assert not learned_path(home).exists()
 
 
@@ -117,8 +123,11 @@ def test_going_back_from_the_first_router_leaves_none(run: Run, home: Path) -> N
     learned_path(home).write_bytes(b"the first")
     assert "by their profiles again" in run("train", "--back").stdout
     assert not learned_path(home).exists() and load_learned(home) is None
-    run("train", "--back")
+    # What comes back may be of no use, and nobody would know.
+    useless = run("train", "--back")
     assert learned_path(home).read_bytes() == b"the first"
+    assert useless.returncode == 1 and "in use again" not in useless.stdout
+    assert "of no use" in useless.stderr and "it is no .npz file" in " ".join(useless.stderr.split())
 
 
 def test_few_grades_are_told_and_train_nothing(run: Run, home: Path, tmp_path: Path) -> None:
@@ -170,7 +179,7 @@ def test_a_damaged_router_is_told_and_never_a_reason_not_to_serve(run: Run, home
     path = write_outcomes(tmp_path / "outcomes.jsonl", 40, shuffled=True)
     done = run("train", "--from", str(path), "--force", "--json", **ONE_CORE)
     told = json.loads(done.stdout)
-    assert done.returncode == 0 and "cannot be used" in done.stderr
+    assert done.returncode == 0 and "is not a router that can be used" in done.stderr
     assert told["switched"] and not told["report"]["is_better"]
     router = load_learned(home)
     assert router is not None and tuple(router.models) == MODELS

@@ -120,3 +120,29 @@ def test_no_candidate_lists_each_with_its_reason() -> None:
 def test_an_invalid_call_names_the_field() -> None:
     """A client library could not point at the argument."""
     assert InvalidCall("No.", param="max_tokens").param == "max_tokens"
+
+
+def test_reasons_of_one_kind_are_told_once() -> None:
+    """Two hundred lines that differ in a price would hide the one that says what to do."""
+    refused = NoCandidate(
+        "Nobody can:",
+        {
+            "a": "may cost $0.02, the budget is $0.001",
+            "key": "has no key: set X",
+            "b-4.5": "may cost $0.0013, the budget is $0.001",
+            "x/c": "x/c has failed and is left alone for 12 s.",
+            "d": "may cost $5, the budget is $0.001",
+            "x/e": "x/e has failed and is left alone for 2.5 s.",
+            "x/f": "x/f has failed and is left alone for 100 s.",
+            "g": "has a context of 8,000 tokens, the call needs about 20,000",
+            "h": "The account of gpt-4, of mine/h, is used up: try again in 3 s.",
+        },
+    )
+    assert refused.message.splitlines()[1:] == [
+        "  a, b-4.5 and 1 more: may cost $0.0013 to $5, the budget is $0.001",
+        "  key: has no key: set X",
+        "  x/c, x/e and 1 more: has failed and is left alone for 2.5 to 100 s.",
+        "  g: has a context of 8,000 tokens, the call needs about 20,000",
+        "  h: The account of gpt-4 is used up: try again in 3 s.",
+    ]
+    assert len(refused.reasons) == 9

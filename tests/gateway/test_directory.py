@@ -134,6 +134,7 @@ async def test_a_task_s_chain_gives_a_model(tmp_path: Path) -> None:
         "  here: {provider: home}\n"
         "  gift: {provider: gifts}\n"
         "  dear: {provider: shop, price: {input: 10, output: 50}}\n"
+        "  fluent: {provider: shop, rubrics: {translation: {performance: 9, speed: 5}}}\n"
         "  gone: {provider: shut}\n"
         "route: {chains: {coding: {local: [here], free: [gift], paid: [gone, dear]}}}\n" + NO_OLLAMA
     )
@@ -143,8 +144,27 @@ async def test_a_task_s_chain_gives_a_model(tmp_path: Path) -> None:
         assert asked.route("coding", "complex", "0.000001") == "gift"
         assert asked.route("coding", "complex", "0") == "here"
         assert asked.route("coding", "complex", local_only=True) == "here"
+        assert asked.route("translation", "simple") == "here"
+        assert asked.route("translation", "complex") == "fluent", "no chain is named for it: the best of its tier"
+        assert asked.route("translation", "complex", "0") == "here"
         with pytest.raises(InvalidCall, match="No chain is named for 'juggling'"):
             asked.route("juggling", "simple")
+        with pytest.raises(InvalidCall, match="'foo' is none of simple, moderate, complex"):
+            asked.route("coding", "foo")  # type: ignore[arg-type]
+        with pytest.raises(InvalidCall, match="less than nothing"):
+            asked.route("coding", "simple", "-1")
+
+
+async def test_models_that_differ_in_figures_alone_share_a_line_of_a_refusal(tmp_path: Path) -> None:
+    """Eight kilobytes of prices would be all that a caller with a small budget reads."""
+    models = "".join(f"  m{i}: {{provider: sim, price: {{input: {i + 1}, output: {i + 1}}}}}\n" for i in range(40))
+    config = f"providers: {{sim: {{dialect: simulated}}}}\nmodels:\n{models}" + NO_OLLAMA
+    async with gateway(tmp_path, config) as asked:
+        with pytest.raises(NoCandidate) as refused:
+            await asked.ask("Hi", budget="0.0000001", max_tokens=100)
+    [line] = [line for line in refused.value.message.splitlines() if "may cost" in line]
+    assert line.startswith("  m0, m1 and 38 more: may cost $0.0001") and " to $0.00" in line
+    assert line.endswith(", the budget is $0.00000010")
 
 
 async def test_who_may_serve_a_named_model_is_told_without_what_was_learned(tmp_path: Path) -> None:

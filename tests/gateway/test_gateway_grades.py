@@ -17,9 +17,9 @@ from msgspec import structs
 from pointsman.core import ManualClock, Nanos, Weighed
 from pointsman.gateway import Gateway, as_chat
 from pointsman.gateway.learning import MOST_GRADES, MOST_PORTIONS, RELOAD_EVERY, REST, SPENT_IN
-from pointsman.gateway.lessons import MOST_PASSED, Lessons, Passed, decode_lessons, explored, still_passed
+from pointsman.gateway.lessons import MOST_PASSED, Lessons, Passed, decode_lessons, explored, forgotten, still_passed
 from pointsman.ledger import Feedback, StoredState
-from pointsman.routing import Prompt
+from pointsman.routing import Evidence, Prompt
 from pointsman.routing.learned import CONTEXT
 
 
@@ -49,6 +49,39 @@ async def test_grades_of_calls_that_named_their_model_count(tmp_path: Path) -> N
     assert decision.chosen == "two"
     quality = decision.candidates[0].quality
     assert quality is not None and quality.value > 0.65
+
+
+async def test_what_is_said_anew_takes_the_place_of_what_was_said_before(tmp_path: Path) -> None:
+    """Who gave ten answers the wrong grade, and saw it, would have taught it for good."""
+    async with gateway(tmp_path, TWO) as asked, gateway(tmp_path, TWO) as beside:
+        entries = [await served(asked, f"Question {number}?", model="two") for number in range(10)]
+        for learner, score in ((asked, 0.0), (beside, 0.5), (None, 0.25), (asked, 1.0)):
+            for entry in entries:
+                grade(asked, entry, score)
+            if learner is not None:
+                learner.learning.study()
+        changed_mind = asked.learning.state.evidence["two"]
+        asked.learning.study()
+        assert asked.learning.state.evidence["two"] == changed_mind
+        grade(asked, entries[0], 0.75)
+        asked.learning.study()
+        grade(asked, entries[0], 1.0)
+        beside.learning.study()
+        again = beside.learning.state.evidence["two"]
+    async with gateway(tmp_path / "other", TWO) as sure:
+        for number in range(10):
+            grade(sure, await served(sure, f"Question {number}?", model="two"), 1.0)
+        sure.learning.study()
+        straight = sure.learning.state.evidence["two"]
+    for one in (changed_mind, again):
+        assert one.grades == straight.grades == 10
+        assert one.moment == pytest.approx(straight.moment) and one.gram == pytest.approx(straight.gram)
+
+
+def test_with_another_router_what_was_said_before_is_not_taken_back() -> None:
+    """What a new router was fitted on would be taken off the grades since."""
+    learned = Lessons({"a": Evidence(2, 0, 5, (1.0,), (1.0,)), "b": Evidence()}, {}, "old")
+    assert {one.since for one in forgotten(learned, 70).evidence.values()} == {70}
 
 
 async def test_a_grade_counts_where_nothing_was_kept_of_the_prompt(tmp_path: Path) -> None:

@@ -218,6 +218,24 @@ async def test_a_tool_s_result_goes_to_the_model_that_called_the_tool(tmp_path: 
         assert later.decide(turn(later, SAID, Message("user", (Text("Go on."),)))).chosen == "two"
 
 
+async def test_a_helper_of_the_same_session_takes_no_conversation_s_model(tmp_path: Path) -> None:
+    """An agent asks for a title, or runs a sub-agent, between a tool's call and its result: another model would get
+    that result."""
+    config = TWO.replace("two: {provider: sim, quality: 0.6}", "two: {provider: sim, quality: 1.0}")
+    call = Message("assistant", (ToolUse("1", "look", "{}"),))
+    result = Message("tool", (ToolResult("1", (Text("42"),)),))
+    async with gateway(tmp_path, TWO.replace("candidates: [one, two]", "candidates: [one]")) as first:
+        await (await first(turn(first, session="s"))).read()
+    async with gateway(tmp_path, config) as later:
+        later.state.refresh()
+        await (await later(turn(later, session="s", question="Name this talk."))).read()
+        assert later.decide(turn(later, session="s", question="And this?")).chosen == "two"
+        decision = later.decide(turn(later, call, result, session="s"))
+        assert decision.chosen == "one" and "awaits the result of a tool" in decision.reason
+        unknown = later.decide(turn(later, call, result, session="s", question="Never asked here."))
+        assert unknown.chosen == "two"
+
+
 async def conversation_of(asked: Gateway, call: Call) -> str:
     """As it is recorded of `call`."""
     await (await asked(call)).read()

@@ -10,8 +10,8 @@ from msgspec import structs
 
 from pointsman.core import Usage
 from pointsman.gateway.lessons import outcomes_of, seen_by
-from pointsman.ledger import Entry, Ledger
-from pointsman.routing import Prefill, RouteState, learn
+from pointsman.ledger import CUT_SHORT, Entry, Ledger
+from pointsman.routing import Lengths, Prefill, RouteState, learn
 
 
 def attempt(number: int, **changes: Any) -> Entry:
@@ -38,6 +38,9 @@ ATTEMPTS = [
     attempt(5, status="failed", error="timeout", ttft=None, usage=None),
     attempt(6, status="broken", error="timeout", ttft=30.0),
     attempt(7, model="b", ttft=1.0, usage=Usage(input=10, output=1)),
+    attempt(8, model="b", task="coding", complexity="complex", finish="stop"),
+    *(attempt(number, model="b", task="coding", complexity="complex") for number in (9, 10)),
+    *(attempt(number, model="b", finish=finish) for number, finish in enumerate(CUT_SHORT, 11)),
 ]
 
 
@@ -52,6 +55,8 @@ def test_a_new_process_knows_of_speeds_what_an_old_one_has_seen(tmp_path: Path) 
     assert read == seen
     assert seen["a"].prefill == Prefill(2, 100 + 3_050, 0.5 + 4.0, 100**2 + 3_050**2, 100 * 0.5 + 3_050 * 4.0)
     assert (seen["a"].calls, seen["a"].timed, seen["a"].failed) == (6, 4, 2)
+    assert seen["a"].lengths == Lengths(3, 25 + 7 + 25, {"": (3, 57)})
+    assert seen["b"].lengths == Lengths(4, 76, {"": (1, 1), "complex coding": (3, 75)}), "none that was cut off"
 
 
 @pytest.mark.parametrize("tokens", [0, 10**15])

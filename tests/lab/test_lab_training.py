@@ -56,6 +56,7 @@ def plain_rows(texts: Sequence[str], scores: NDArray[np.float64], costs: NDArray
         scores=scores,
         costs=costs,
         chances=np.full(scores.shape, np.nan),
+        expected=np.full(scores.shape, np.nan),
         times=np.full(len(texts), np.nan),
     )
 
@@ -138,6 +139,31 @@ def test_a_log_of_drawn_answers_tells_the_truth_of_a_policy() -> None:
     assert policy.gain is not None and policy.gain.value == pytest.approx(0.25, abs=3.5 * policy.gain.error)
     assert policy.quality.error > 0.01  # five times as uncertain as a full table, and said to be
     assert report.is_better and report.missing == 4 * 3_000
+
+
+def test_figures_are_of_the_rows_of_which_the_log_can_tell() -> None:
+    """The best single model would be praised for the prompts that it was sent, and nobody could see that."""
+    rows, kinds = known_rows(3_000)
+    nearly_all = [0.98, 0.005, 0.005, 0.005, 0.005]
+    chances = np.array([[0.0, 0.9, 0.1, 0.0, 0.0], [0.0, 0.9, 0.0, 0.1, 0.0], nearly_all])[kinds]
+    dice = np.random.default_rng(3)
+    seen = np.arange(5) == np.array([dice.choice(5, p=row) for row in chances])[:, None]
+    log = msgspec.structs.replace(
+        rows,
+        scores=np.where(seen, np.where(kinds[:, None] == 2, SKILL[kinds] - 0.2, SKILL[kinds]), np.nan),
+        chances=chances,
+        expected=SKILL[kinds],
+        costs=np.full((3_000, 5), np.nan),
+    )
+    report = judged(log, SKILL[kinds], shares=np.tile(seen.mean(axis=0), (len(rows), 1)))
+    new, single = report.by_weight[0].policies[:2]
+    elsewhere = int((kinds != 2).sum())
+    assert new.rows == single.rows == elsewhere < report.held_out == 3_000
+    assert new.quality is not None and single.quality is not None and new.gain is not None
+    assert (new.quality.value, single.quality.value) == (pytest.approx(0.95), pytest.approx(0.7))
+    assert new.gain.value == pytest.approx(new.quality.value - single.quality.value)
+    # All rows count for the verdict: of code nobody can tell, so there is no gain.
+    assert report.gain.value == pytest.approx(new.gain.value * elsewhere / 3_000)
 
 
 def test_a_log_that_never_tried_a_model_cannot_praise_the_choice_of_it() -> None:
@@ -364,15 +390,20 @@ def test_grades_of_one_answer_are_weighed_by_who_gave_them(log: Log) -> None:
 
 def test_chances_are_taken_where_the_choice_was_drawn(log: Log) -> None:
     """What a policy would never have chosen would be told from what it happened not to choose."""
-    weighed = (Weighed("a", 0.5, 0.75), Weighed("b", 0.4, 0.25), Weighed("c", rejected="no key"))
+    weighed = (
+        Weighed("a", 0.5, 0.75, quality=0.6),
+        Weighed("b", 0.4, 0.25, quality=0.8),
+        Weighed("c", rejected="no key"),
+    )
     log.call("a", 1.0, body=said("drawn"), candidates=weighed, probability=0.75)
     log.call("b", 1.0, body=said("taken over"), candidates=weighed, probability=0.25, retry=1)
     log.call("b", 1.0, body=said("named"))
     twice = {"body": said("asked twice"), "candidates": weighed}
     log.call("a", 1.0, **twice)
     log.call("b", 1.0, **twice)
-    chances = log.rows().chances
-    np.testing.assert_array_equal(chances, [[0.75, 0.25], *[[np.nan, np.nan]] * 3])
+    rows, unknown = log.rows(), [[np.nan, np.nan]] * 3
+    np.testing.assert_array_equal(rows.chances, [[0.75, 0.25], *unknown])
+    np.testing.assert_allclose(rows.expected, [[0.6, 0.8], *unknown])
 
 
 def test_without_text_the_vector_of_the_entry_is_taken(log: Log) -> None:

@@ -18,6 +18,7 @@ from ledger_samples import NOON, entry, finish
 from pointsman.core import InvalidCall, Weighed
 from pointsman.gateway import new_id
 from pointsman.ledger import Entry, Feedback, Ledger, MeanScore, Why, automatic, back_up, restore, verify
+from pointsman.ledger.feedback import MOST_EARLIER, Said
 from pointsman.ledger.migrations import MIGRATIONS
 from pointsman.ledger.rows import pack_id
 from pointsman.ledger.store import Store
@@ -149,6 +150,42 @@ def test_who_changes_his_mind_is_heard_once_more_and_counts_once(tmp_path: Path)
         assert ledger.feedback.means() == [
             MeanScore("gpt-5-mini", "", 3, pytest.approx(1.25 / 3), pytest.approx(stdev((0.5, 0.75, 0.0))))
         ]
+
+
+def test_what_a_giver_said_before_is_told_with_what_he_says_now(tmp_path: Path) -> None:
+    """Whoever learned from the first word could not take it back."""
+    made, early = entry(call_id=called(NOON)), entry(call_id=called(NOON))
+    with Ledger.open(tmp_path) as ledger:
+        stored(ledger, made)
+        numbers = [ledger.feedback.add(said(made.call_id, number / 100, reliability=0.5)) for number in range(20)]
+        ledger.feedback.add(said(early.call_id, 0.1))
+        ledger.feedback.add(said(early.call_id, 0.2))
+        stored(ledger, early)
+        latest, late = ledger.feedback.graded()
+        assert (latest.first, latest.number) == (numbers[0], numbers[-1])
+        assert latest.earlier == tuple(Said(numbers[at], at / 100, 0.5) for at in range(19 - MOST_EARLIER, 19))
+        assert late.earlier == (), "what waited for its entry was heard by nobody"
+        ledger.feedback.add(said(early.call_id, 0.3))
+        (again,) = ledger.feedback.graded(late.number)
+        assert again.earlier == (Said(late.number, 0.2, 1.0),)
+        with closing(ledger.store.connect()) as connection:
+            for damaged in ("no json", "[[1, 5, 1]]", 7):
+                connection.execute("UPDATE feedback SET earlier = ?", (damaged,))
+                assert [one.earlier for one in ledger.feedback.graded()] == [(), ()]
+
+
+def test_what_was_said_of_a_time_is_read_alone(tmp_path: Path) -> None:
+    """A replay of one day would read, and take as long as, the grades of a year."""
+    made = [entry(call_id=called(NOON + hour), at=NOON + hour) for hour in range(3)]
+    with Ledger.open(tmp_path) as ledger:
+        assert list(ledger.feedback.since(None)) == []
+        stored(ledger, *made)
+        for number, one in enumerate(reversed(made)):
+            ledger.feedback.add(said(one.call_id, number / 4))
+        ledger.feedback.add(said("b" * 32))
+        every = [one.feedback for one in ledger.feedback.graded()]
+        assert list(ledger.feedback.since(None)) == every and len(every) == 3
+        assert list(ledger.feedback.since(NOON + 1)) == every[:2]
 
 
 def test_a_number_is_never_given_twice(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ledger_samples import NOON, entry
 
 from pointsman.core import InvalidCall, Nanos, Usage, Weighed
-from pointsman.ledger import Body, By, Ledger, parse_since
+from pointsman.ledger import Body, By, Feedback, Ledger, automatic, parse_since
 
 DAY = 86_400.0
 
@@ -89,6 +89,19 @@ def test_performance_takes_each_mean_over_its_own_values(ledger: Ledger) -> None
     assert (row.ttft.count, row.ttft.mean) == (10, 0.5)
     assert (row.total_tokens, row.mean_tokens) == (2940, 140)
     assert (row.total_cost, row.mean_cost, row.unknown_costs) == (52_500_000, 2_500_000, 1)
+
+
+def test_answers_that_were_of_no_use_are_no_success(ledger: Ledger) -> None:
+    """A model all of whose answers broke the form that was asked for would be shown as one that never fails."""
+    record(ledger, *({"call_id": f"{number:032x}", "at": NOON + number} for number in range(1, 5)))
+    *_, third, last = ledger.queries.entries()
+    ledger.feedback.add(automatic(last, "not_json"))
+    ledger.feedback.add(automatic(third, "cut_off"))
+    ledger.feedback.add(Feedback(last.call_id, NOON, 0.0))
+    (row,) = ledger.queries.performance()
+    assert (row.ok, row.useless, row.success_rate) == (4, pytest.approx(1.2), pytest.approx(2.8 / 4))
+    (earlier,) = ledger.queries.performance(until=last.at)
+    assert earlier.useless == pytest.approx(0.3)
 
 
 def test_performance_of_a_model_that_never_answered_is_unknown(ledger: Ledger) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from decision_samples import call, candidate, decide
+from decision_samples import HARD, call, candidate, decide
 from msgspec import structs
 
 from pointsman.core import Nanos, Needs, from_usd
@@ -68,6 +68,23 @@ def test_nothing_is_tried_below_the_quality_that_was_asked_for() -> None:
     assert {one.model for one in decision.candidates if one.probability} == {"a", "b"}
 
 
+def test_nothing_is_tried_where_none_reaches_the_quality_that_was_asked_for() -> None:
+    """Who asked for more than there is would get something else than the best of it, to learn from. Where nobody asked,
+    what is no worse than the best may be tried, or a hard prompt would teach nothing."""
+    candidates = [candidate("a", 0.6), candidate("b", 0.6), candidate("c", 0.55)]
+    exploration = Exploration(floor=0.5, margin=0.9)
+    asked = choose(candidates, needs=Needs(min_quality=0.9), exploration=exploration)
+    assert {one.model: one.probability for one in asked.candidates} == {"a": 1.0, "b": 0.0, "c": 0.0}
+    hard = decide(
+        candidates,
+        call(HARD),
+        forecast=Forecast(context=CONTEXT),
+        state=RouteState(evidence=LEARNED.evidence, beliefs=LEARNED.beliefs),
+        exploration=exploration,
+    )
+    assert hard.complexity == "complex" and {one.model for one in hard.candidates if one.probability} >= {"a", "b"}
+
+
 def test_private_calls_are_never_tried_on() -> None:
     """What must stay on this machine is not for experiments either."""
     local = [candidate("a", 0.6, deployment="local"), candidate("b", 0.6, deployment="local")]
@@ -125,8 +142,9 @@ def test_a_tool_s_result_goes_back_to_the_model_that_called_it() -> None:
 def test_what_a_model_has_in_its_cache_makes_it_cheaper() -> None:
     """A switch would be weighed without what it costs to read everything again."""
     one = candidate("a", context=None, input_price=from_usd(10), cached_price=from_usd(1))
+    long = call("words " * 8_000)
     fresh, cached = (
-        decide([one], call("word " * 8_000), priority="balanced", conversation=conversation).candidates[0].expected_cost
+        decide([one], long, priority="balanced", conversation=conversation).candidates[0].expected_cost
         for conversation in (None, Conversation("a", cached_tokens=10_000))
     )
     assert fresh is not None and cached is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from learned_prompts import MODELS, SMALL, data, fitted
 
-from pointsman.core import ConfigError
+from pointsman.core import Chat, ConfigError, Message, Text
+from pointsman.routing import read_prompt
+from pointsman.routing.forecasting import RouterForecaster
 from pointsman.routing.learned import LearnedRouter, Reader
 from pointsman.routing.learned.labels import means_of, sure_means
 
@@ -45,12 +48,21 @@ def test_a_damaged_or_foreign_file_is_refused_with_its_name(learnt: LearnedRoute
     learnt.save(whole)
     bytes_ = whole.read_bytes()
     dice, bad = Random(0), tmp_path / "bad.npz"
-    damaged = [b"", b"{}", bytes_[:100], bytes_[:-1], bytes_[: len(bytes_) // 2], bytes_[len(bytes_) // 2 :]]
+    damaged = [
+        b"",
+        b"{}",
+        b"A page of text.\n" * 9,
+        bytes_[:100],
+        bytes_[:-1],
+        bytes_[: len(bytes_) // 2],
+        bytes_[len(bytes_) // 2 :],
+    ]
     damaged += [bytes_[:place] + bytes([bytes_[place] ^ 0xFF]) + bytes_[place + 1 :] for place in _places(bytes_, dice)]
     for content in damaged:
         bad.write_bytes(content)
-        with pytest.raises(ConfigError, match=r"bad\.npz is not a router"):
+        with pytest.raises(ConfigError, match=r"bad\.npz is not a router") as caught:
             LearnedRouter.load(bad)
+        assert "pickle" not in caught.value.message, "nobody is told to load it unsafely"
     np.savez(bad, hello=np.ones(3))
     with pytest.raises(ConfigError, match=r"bad\.npz is not a router"):
         LearnedRouter.load(bad)
@@ -75,21 +87,40 @@ def _places(content: bytes, dice: Random) -> list[int]:
         ("body.mixture.leaves", lambda array: array[:-1]),
         ("body.tasks.table", lambda array: array[:, :2]),
         ("success", lambda array: array[:2]),
+        ("body.blind.outward_bias", lambda array: array[:-1]),
+        ("body.text.weights", lambda array: array * np.nan),
+        ("success", lambda array: array + np.inf),
+        ("body.forest.threshold", lambda array: -array),
+        ("body.forest.value", lambda array: array.astype(str)),
+        ("body.forest.value", lambda array: array * 0 + np.float32(3e38)),
     ],
 )
-def test_an_edited_file_that_points_beyond_itself_is_refused(
+def test_an_edited_file_that_cannot_answer_is_refused(
     learnt: LearnedRouter, tmp_path: Path, name: str, edit: object
 ) -> None:
-    """It would be found out by the first call that it is asked about."""
+    """It would be found out by the first call that it is asked about, and by each one after it."""
     assert callable(edit)
     path = tmp_path / "router.npz"
+    edited(learnt, path, name, edit)
+    with pytest.raises(ConfigError, match="is not a router"):
+        LearnedRouter.load(path)
+
+
+def test_of_what_cannot_be_reckoned_nothing_is_expected(learnt: LearnedRouter, tmp_path: Path) -> None:
+    """Weights that are too large for some prompts alone would end the calls that bring those."""
+    path = tmp_path / "router.npz"
+    edited(learnt, path, "body.text.weights", lambda array: array * 0 + np.float32(3e38))
+    forecaster = RouterForecaster(LearnedRouter.load(path))
+    expected = forecaster(read_prompt(Chat((Message("user", (Text(data(1).prompts[0]),)),))))
+    assert expected.context and not expected.quality and not expected.cost
+
+
+def edited(learnt: LearnedRouter, path: Path, name: str, edit: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Saves a router in which one array is another."""
     learnt.save(path)
     with np.load(path, allow_pickle=False) as stored:
         arrays = {key: stored[key] for key in stored.files}
-    arrays[name] = edit(arrays[name])
-    np.savez(path, **arrays)
-    with pytest.raises(ConfigError, match="is not a router"):
-        LearnedRouter.load(path)
+    np.savez(path, **{**arrays, name: edit(arrays[name])})
 
 
 def test_a_router_of_another_version_is_refused_with_both(learnt: LearnedRouter, tmp_path: Path) -> None:
@@ -172,13 +203,25 @@ def test_lengths_that_do_not_agree_are_refused_with_both_numbers() -> None:
         router.predict(["hello"])
 
 
+def test_what_is_no_list_of_texts_is_refused_in_words(learnt: LearnedRouter) -> None:
+    """One text would be taken for as many prompts as it has letters."""
+    with pytest.raises(TypeError, match="not one text"):
+        learnt.predict("hello")
+    with pytest.raises(TypeError, match="Prompt 1 is None"):
+        learnt.predict(["hello", None])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="Prompt 0 is b'x'"):
+        LearnedRouter().fit([b"x"], None, [[1.0]], None, ["a"])  # type: ignore[list-item]
+
+
 def test_predicting_needs_no_scipy_and_fitting_says_what_is_missing(learnt: LearnedRouter, tmp_path: Path) -> None:
     """A gateway without the extra for training could not route, or would fail without a word of what to install."""
     learnt.save(tmp_path / "router.npz")
     program = f"""
 import sys
 sys.modules["scipy"] = None
-from pointsman.core import ConfigError
+from pointsman.core import Chat, ConfigError, Message, Text
+from pointsman.routing import read_prompt
+from pointsman.routing.forecasting import RouterForecaster
 from pointsman.routing.learned import LearnedRouter
 router = LearnedRouter.load({str(tmp_path / "router.npz")!r})
 print(router.predict(["hello"])[0].shape)

@@ -213,3 +213,9 @@ def test_what_a_call_holds_is_what_a_model_must_be_able_to_take(content: Chat, n
 def test_more_text_is_never_fewer_tokens(text: str, more: str) -> None:
     """A longer prompt would pass a context check that a shorter one fails."""
     assert estimate_tokens(chat(text + more)) >= estimate_tokens(chat(text)) - 1
+
+
+def test_code_has_more_tokens_than_prose_of_its_length() -> None:
+    """A context would be thought large enough for a file that overflows it."""
+    code, prose = "{'a':[1,2,3],'b':(x[i+1]*2)};" * 200, "The train leaves the old station at noon." * 200
+    assert estimate_tokens(chat(code)) / len(code) > 1.5 * estimate_tokens(chat(prose)) / len(prose)

@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,14 +20,19 @@ from pointsman.routing import TASKS, Prompt, read_prompt
 from pointsman.routing.languages import CODE_LANGUAGES, LANGUAGES
 from pointsman.routing.structure import STRUCTURES
 
-LABELLED = yaml.safe_load(Path(__file__).with_name("labelled_prompts.yaml").read_text("utf-8"))
+
+def _rows(name: str) -> Any:
+    return yaml.safe_load(Path(__file__).with_name(name).read_text("utf-8"))
 
 
-def labelled(half: str) -> Iterator[tuple[str, str, Prompt]]:
+LABELLED, DEMANDING, PARALLEL = map(_rows, ("labelled_prompts.yaml", "demanding_prompts.yaml", "parallel_prompts.yaml"))
+
+
+def labelled(half: str, prompts: Any = LABELLED) -> Iterator[tuple[str, str, Prompt]]:
     """(task, complexity, what was read) of each prompt."""
-    for task, levels in LABELLED[half].items():
-        for complexity, prompts in levels.items():
-            for prompt in prompts:
+    for task, levels in prompts[half].items():
+        for complexity, texts in levels.items():
+            for prompt in texts:
                 yield task, complexity, read_prompt(one(prompt))
 
 
@@ -43,6 +49,41 @@ def test_most_prompts_are_read_as_a_careful_reader_would(half: str, tasks: float
     read = list(labelled(half))
     assert sum(prompt.task == task for task, _, prompt in read) / len(read) >= tasks
     assert sum(prompt.complexity == complexity for _, complexity, prompt in read) / len(read) >= complexities
+
+
+@pytest.mark.parametrize(("half", "tasks", "complexities"), [("tuning", 0.95, 0.95), ("held_out", 0.9, 0.85)])
+def test_much_work_is_seen_without_words_that_say_so(half: str, tasks: float, complexities: float) -> None:
+    """A compiler to be written would go to the weakest model, since nobody said that it is hard."""
+    read = list(labelled(half, DEMANDING))
+    assert sum(prompt.task == task for task, _, prompt in read) / len(read) >= tasks
+    assert sum(prompt.complexity == complexity for _, complexity, prompt in read) / len(read) >= complexities
+    too_weak = [prompt for _, complexity, prompt in read if complexity == "complex" and prompt.complexity == "simple"]
+    assert not too_weak
+
+
+@pytest.mark.parametrize(("half", "alike"), [("tuning", 0.95), ("held_out", 0.9)])
+def test_a_question_is_the_same_in_each_language(half: str, alike: float) -> None:
+    """Whoever asks in Japanese would be sent to a weaker model than whoever asks the same in English."""
+    questions = [(row, read_prompt(one(text))) for row in PARALLEL[half] for text in row["in"].values()]
+    right = [(prompt.task, prompt.complexity) == (row["task"], row["complexity"]) for row, prompt in questions]
+    assert sum(right) / len(right) >= alike
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is a compiler?",
+        "Write a haiku about compilers",
+        "Make the server start on port 80",
+        "Summarise this 3,000-word article in two lines",
+        "Translate the sentence 'We built a compiler with a type checker' into German",
+        "Is 5 km in 30 minutes fast?",
+        "Write an email to my boss about the server outage",
+    ],
+)
+def test_a_hard_word_alone_makes_no_hard_question(text: str) -> None:
+    """Small talk about hard things would go to the dearest model."""
+    assert read_prompt(one(text)).complexity == "simple"
 
 
 def test_probabilities_come_true_about_as_often_as_they_say() -> None:
@@ -288,6 +329,10 @@ HOSTILE = {
     "one long word": "A" * MEGABYTE,
     "a path of namespaces": "namespace " + "a." * 400_000,
     "zeros": "\0" * MEGABYTE,
+    "backticks": "`a" * 500_000,
+    "amounts": "5 km " * 200_000,
+    "lists": "with a, " * 120_000,
+    "mappings": "f: [" * 250_000,
     "several scripts": "hello مرحبا 你好 Привет " * 50_000,
 }
 

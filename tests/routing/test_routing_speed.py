@@ -73,8 +73,8 @@ def test_a_model_that_writes_more_is_expected_to_cost_and_take_more() -> None:
     assert "may cost" in decide([verbose], poor, state=state).reasons["verbose"]
 
 
-WORD = "word "
-"""One token and a quarter, by estimate."""
+WORD = "words "
+"""About one token and a quarter, by estimate."""
 
 
 def timed(name: str, *lengths: int, fixed: float = 0.25, tokens_a_second: float = 400.0) -> list[Outcome]:

@@ -33,7 +33,7 @@ class Measured(Struct, frozen=True):
     timed: int = 0
     """Of how many answers that is the median."""
     success: float | None = None
-    """Share of calls, 0 to 1."""
+    """Share of calls, 0 to 1, that were answered, and with what was of use."""
 
     @property
     def speed(self) -> float | None:

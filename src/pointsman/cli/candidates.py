@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO
 
 from ..core import Nanos, NoCandidate, show_usd
+from ..core.reasons import grouped
 from ..gateway import Gateway
 from ..gateway.foreseen import likeliest
 from ..routing import Considered, Decision, Estimate, Prompt
@@ -17,15 +19,10 @@ NOTHING_SERVES = """No model can serve yet. Any one of these changes that:
   export OPENAI_API_KEY=…    or another provider's key; a .env file will do
   ollama serve               its models are found by themselves"""
 
-GROUPED_FROM = 3
-"""So many models with one and the same reason share a line."""
-
 MOST_SUMS = 3
 """Candidates, the best first, of which it is shown what their scores are the sums of."""
 
 _KEY = re.compile(r"has no key: set (\w+)")
-_ACCOUNT = re.compile(r"^(The account .+?), of \S+,")
-"""All models of an account share its limits."""
 
 
 def show_candidates(decision: Decision, file: IO[str]) -> None:
@@ -59,11 +56,13 @@ def reasons(candidates: Iterable[Considered]) -> list[str]:
 
 
 def grouped_reasons(by_model: Mapping[str, str]) -> list[str]:
-    """Model → reason, as lines; those that share a reason share a line."""
-    models: dict[str, list[str]] = {}
-    for model, reason in by_model.items():
-        models.setdefault(_ACCOUNT.sub(r"\1", reason), []).append(model)
-    return [line for reason, names in models.items() for line in _lines(reason, names)]
+    """Model → reason, as lines; those that lack one key, or whose reasons differ in figures alone, share a line."""
+    lacking = Counter(key[1] for reason in by_model.values() if (key := _KEY.fullmatch(reason)))
+    others = {model: reason for model, reason in by_model.items() if not _KEY.fullmatch(reason)}
+    return [
+        *(_line(who, why) for who, why in grouped(others).items()),
+        *(f"{number} {'model needs' if number == 1 else 'models need'} {key}" for key, number in lacking.items()),
+    ]
 
 
 def no_candidate(decision: Decision, gateway: Gateway) -> NoCandidate:
@@ -81,7 +80,7 @@ def no_candidate(decision: Decision, gateway: Gateway) -> NoCandidate:
 def _why_nobody(decision: Decision, wait: float | None) -> str:
     if len(decision.candidates) == 1:
         (one,) = decision.candidates
-        reason = _ACCOUNT.sub(r"\1", one.rejected)
+        reason = grouped({one.model: one.rejected})[one.model]
         return f"{one.model} cannot serve this call: {reason if _is_sentence(reason) else f'it {reason}'}"
     soon = [] if wait is None else [f"The first of them may serve again in {max(1, round(wait))} s."]
     return "\n".join([decision.reason, *(f"  {line}" for line in reasons(decision.candidates)), *soon])
@@ -124,18 +123,15 @@ def _sums(candidates: Sequence[Considered]) -> list[str]:
 
 def _sum(candidate: Considered) -> str:
     sources = {"quality": f" ({candidate.quality.source})"} if candidate.quality else {}
+    if candidate.seconds and not candidate.has_known_speed:
+        sources["latency"] = " (assumed)"
     return " ".join(
         f"{value:+.3f} {name}{sources.get(name, '')}" for name, value in candidate.terms.items() if round(value, 3)
     )
 
 
-def _lines(reason: str, names: Sequence[str]) -> list[str]:
-    key = _KEY.search(reason)
-    if key:
-        return [f"{len(names)} {'model needs' if len(names) == 1 else 'models need'} {key[1]}"]
-    if len(names) < GROUPED_FROM:
-        return [f"{name}: {reason}" if _is_sentence(reason) else f"{name} {reason}" for name in names]
-    return [f"{names[0]}, {names[1]} and {len(names) - 2} more: {reason}"]
+def _line(who: str, why: str) -> str:
+    return f"{who}: {why}" if _is_sentence(why) or " more" in who else f"{who} {why}"
 
 
 def _is_sentence(reason: str) -> bool:

@@ -16,6 +16,7 @@ from ..endpoints.local import MODELS, LocalHost, installed
 from ..gateway import Config, Environment, Gateway, Model, Provider, open_transport, read_environment
 from ..gateway.specs import FromEnv
 from .check import Check, State
+from .learned import in_use
 from .terminal import count
 from .weak_points import weak_points
 
@@ -42,8 +43,9 @@ async def examine(config_file: Path | None, *, offline: bool) -> tuple[list[Chec
         models = list(gateway.roster.everyone())
         checks += [_engine(), _local_models(environment.home), await _host(environment.home), _ollama(gateway, models)]
         providers = await _providers(gateway, models, offline=offline)
+        learned = in_use(gateway, models)
         weak = list(weak_points(gateway, models, can_record=can_record))
-    checks += [*providers, *weak]
+    checks += [*providers, learned, *weak]
     broken = {check.name for check in providers if check.state == "problem"}
     can_serve = can_record and any(not model.unavailable and model.provider not in broken for model in models)
     checks.append(_verdict(models, can_serve, can_record=can_record))

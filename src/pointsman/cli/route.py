@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from msgspec import structs
 
-from ..core import Call, ConfigError, InvalidCall, Nanos, Needs, Priority
+from ..core import Call, Nanos, Needs, Priority
 from ..core.plain import plain_text
 from ..gateway import Gateway, as_chat
 from ..gateway.foreseen import foresee, route_json
 from ..routing import Decision
+from .batch import BatchLine, read_batch
 from .candidates import no_candidate, show_candidates
 from .failures import NO_CANDIDATE, tell
 from .opening import open_gateway
@@ -24,9 +23,6 @@ from .options import config_option, json_option, needs_options, read_needs
 from .route_test import route_test
 from .stdin import read_prompt
 from .terminal import print_json, show_line
-
-Line = dict[str, msgspec.Raw]
-"""A line of a JSONL batch: its prompt, and whatever else stands there."""
 
 
 class PromptOrTest(click.Group):
@@ -84,8 +80,12 @@ def route(
     which it is taken; and what is expected of the call: quality from 0 to 1, cost, seconds. ± is one standard
     deviation. Quality is learned (from graded answers), stated (in the model's profile) or assumed.
 
-    --batch --json gives each line back with its own fields (an "id", say), and the decision beside them. A field with
-    the name of one of ours is put into "given".
+    --batch reads each line by itself: an object with "prompt" as JSON, any other line as a prompt. Where the first line
+    begins with "{" all must be such objects. With --json each line is given back with its own fields (an "id", say),
+    and the decision beside them. A field with the name of one of ours is put into "given".
+
+    Bytes that are no UTF-8 text are replaced by U+FFFD. In how many places is told on standard error, and by --json in
+    "replaced".
 
     \b
     Examples:
@@ -104,16 +104,16 @@ def route(
         )
     needs = read_needs(priority, budget, max_latency, quality, local_only)
     given = read_prompt(prompt, may_be_empty=True) if batch is None else None
-    lines = [] if batch is None else list(read_batch(batch))
-    prompts = [given.text] if given else [text for text, _ in lines]
+    lines = [] if batch is None else read_batch(batch)
+    prompts = [given.text] if given else [line.prompt for line in lines]
     gateway = open_gateway(config_file)
     task = given.task(gateway, model, task) if given else task
     decisions = asyncio.run(_decide(gateway, prompts, model=model, needs=needs, task=task, max_tokens=max_tokens))
     if batch is not None:
-        for (text, line), decision in zip(lines, decisions, strict=True):
-            _show_line(text, line, decision, as_json=as_json)
+        for line, decision in zip(lines, decisions, strict=True):
+            _show_line(line, decision, as_json=as_json)
     elif as_json:
-        print_json(route_json(decisions[0]))
+        print_json(_object(decisions[0], given.replaced if given else 0))
     else:
         _show(gateway, decisions[0], explain=explain)
     if not all(decision.plan for decision in decisions):
@@ -121,30 +121,6 @@ def route(
 
 
 route.add_command(route_test)
-
-
-def read_batch(path: Path) -> Iterator[tuple[str, Line]]:
-    """The prompts of a file, each with the other fields of its line: JSON lines where the first line is an object, else
-    a prompt a line; empty lines are passed over. Raises ConfigError with the line, and InvalidCall for a file without
-    any."""
-    try:
-        lines = [(number, line) for number, line in enumerate(path.read_text("utf-8").splitlines(), 1) if line.strip()]
-    except UnicodeDecodeError:
-        raise ConfigError("This is not UTF-8 text.", file=str(path)) from None
-    if not lines:
-        raise InvalidCall(f"{path} has no prompts.", param="batch")
-    is_jsonl = lines[0][1].lstrip().startswith("{")
-    for number, line in lines:
-        if not is_jsonl:
-            yield line, {}
-            continue
-        try:
-            fields = msgspec.json.decode(line, type=Line)
-            yield msgspec.json.decode(fields.pop("prompt", b""), type=str), fields
-        except (msgspec.DecodeError, UnicodeError) as error:
-            raise ConfigError(
-                f'Each line must be a JSON object with "prompt" ({error}).', file=str(path), line=number
-            ) from None
 
 
 async def _decide(
@@ -167,12 +143,18 @@ def _show(gateway: Gateway, decision: Decision, *, explain: bool) -> None:
         tell(no_candidate(decision, gateway), as_json=False)
 
 
-def _show_line(prompt: str, line: Line, decision: Decision, *, as_json: bool) -> None:
+def _object(decision: Decision, replaced: int) -> dict[str, object]:
+    """What is printed as JSON: with `replaced` only where something was."""
+    ours = structs.asdict(route_json(decision))
+    return {**ours, "replaced": replaced} if replaced else ours
+
+
+def _show_line(line: BatchLine, decision: Decision, *, as_json: bool) -> None:
     if not as_json:
-        chosen, first_line = decision.plan[0] if decision.plan else "-", next(iter(prompt.strip().splitlines()), "")
-        print(f"{chosen}\t{decision.task}\t{decision.complexity}\t{plain_text(first_line)}")
+        chosen, first = decision.plan[0] if decision.plan else "-", next(iter(line.prompt.strip().splitlines()), "")
+        print(f"{chosen}\t{decision.task}\t{decision.complexity}\t{plain_text(first)}")
         return
-    ours = {**structs.asdict(route_json(decision)), "prompt": prompt}
-    others = {name: value for name, value in line.items() if name not in ours}
-    given = {name: value for name, value in line.items() if name in ours}
+    ours = {**_object(decision, line.replaced), "prompt": line.prompt}
+    others = {name: value for name, value in line.fields.items() if name not in ours}
+    given = {name: value for name, value in line.fields.items() if name in ours}
     print_json({**others, **ours, **({"given": given} if given else {})})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import stat
 import sys
@@ -26,6 +27,8 @@ class Given(Struct, frozen=True):
     """From the command line."""
     material: str
     """From standard input."""
+    replaced: int = 0
+    """In how many places bytes that are no UTF-8 text stood; U+FFFD stands there now."""
 
     @property
     def text(self) -> str:
@@ -41,16 +44,36 @@ class Given(Struct, frozen=True):
 
 
 def read_prompt(stated: str | None, *, may_be_empty: bool = False) -> Given:
-    """The prompt, and what stands on standard input. Raises InvalidCall for what is not UTF-8, and for nothing: with
-    `may_be_empty` only where nothing was given at all, not even an empty prompt or an empty file."""
-    given = Given(stated or "", _read(always=stated is None))
+    """The prompt, and what stands on standard input. Bytes that are no text are replaced, which is told on standard
+    error. Raises InvalidCall for nothing: with `may_be_empty` only where nothing was given at all, not even an empty
+    prompt or an empty file."""
+    instruction, in_prompt = _NO_TEXT.subn("\ufffd", stated or "")
+    material, in_material = text_of(_read(always=stated is None))
+    given = Given(instruction, material, replaced=in_prompt + in_material)
     if not given.text and not (may_be_empty and (stated is not None or _is_given())):
         raise InvalidCall('The prompt is empty. Try: pointsman ask "Name three colours."', param="prompt")
-    try:
-        given.text.encode()
-    except UnicodeEncodeError:
-        raise InvalidCall("The prompt is not UTF-8 text.", param="prompt") from None
+    tell_replaced("The prompt", in_prompt)
+    tell_replaced("Standard input", in_material)
     return given
+
+
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""What Python makes of an argument's bytes that are no text."""
+
+
+def text_of(data: bytes) -> tuple[str, int]:
+    """Bytes as text, and in how many places there was none: U+FFFD stands there."""
+    try:
+        return data.decode(), 0
+    except UnicodeDecodeError:
+        text = data.decode(errors="replace")
+        return text, text.count("\ufffd") - data.count("\ufffd".encode())
+
+
+def tell_replaced(what: str, places: int) -> None:
+    if places:
+        counted = f"{places} place{'s' * (places > 1)}"
+        click.echo(f"{what} is not all UTF-8 text: what is none was replaced, in {counted}.", err=True)
 
 
 def _is_given() -> bool:
@@ -58,23 +81,20 @@ def _is_given() -> bool:
     return not (sys.stdin is None or sys.stdin.closed or sys.stdin.isatty())
 
 
-def _read(*, always: bool) -> str:
+def _read(*, always: bool) -> bytes:
     if not _is_given():
-        return ""
+        return b""
     if not always and not _comes():
         click.echo(
             f"Nothing came on standard input within {PATIENCE:.0f} s, so it was left out. (Without PROMPT it is waited "
             "for.)",
             err=True,
         )
-        return ""
+        return b""
     data = sys.stdin.buffer.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise CallTooLarge(f"Standard input has more than {MOST_BYTES >> 20} MB: no model takes so much.")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidCall(f"Standard input is not UTF-8 text (at byte {error.start}).", param="prompt") from None
+    return data
 
 
 def _comes() -> bool:

@@ -16,9 +16,10 @@ from msgspec import Struct
 from ..core import ConfigError
 from ..core.plain import plain_text
 from ..gateway import Gateway
-from ..gateway.weights import go_back, learned_path, load_learned, switch
+from ..gateway.weights import go_back, learned_path, load_learned, read_learned, switch
 from ..ledger import parse_since
 from .failures import FAILED
+from .learned import of_what_use, recognized
 from .opening import open_gateway
 from .options import config_option, json_option
 from .terminal import count, print_json, show_line
@@ -44,6 +45,9 @@ class TrainJson(Struct, frozen=True):
     """Of the router in use."""
     command: str
     """What switches to the router of the report; '' where that was done."""
+    configured: tuple[str, ...]
+    """Models of the router that can be named here: it is of use for these."""
+    not_configured: tuple[str, ...]
 
 
 class BackJson(Struct, frozen=True):
@@ -51,7 +55,9 @@ class BackJson(Struct, frozen=True):
 
     path: str
     exists: bool
-    """Whether a learned router is in use now; without one, models are chosen by their profiles."""
+    """Whether a learned router is in its place now; without one, models are chosen by their profiles."""
+    problem: str
+    """Why it cannot be used; '' where it can."""
 
 
 @click.command()
@@ -103,7 +109,7 @@ def train(
         raise click.UsageError("--back trains nothing, so there is nothing to switch to.")
     gateway = open_gateway(config_file)
     if back:
-        _go_back(gateway.environment.home, as_json=as_json)
+        _go_back(gateway, as_json=as_json)
         return
     begin = parse_since(since, time.time())
     _check_installed()
@@ -120,6 +126,8 @@ def _train(
     home = gateway.environment.home
     rows = _rows(gateway, source, begin)
     show_line(f"{count(len(rows), 'graded prompt')}, {count(len(rows.models), 'model')}")
+    if rows.models:
+        show_line(of_what_use(gateway, rows.models), style="" if recognized(gateway, rows.models).here else "yellow")
     trained = fit(
         rows,
         source=source,
@@ -134,10 +142,12 @@ def _train(
         switch(home, trained.router.save)
     command = "" if switched else _command(source, since, seed, "--switch" if report.is_better else "--force")
     if as_json:
-        print_json(TrainJson(report, switched, str(learned_path(home)), command))
+        found = recognized(gateway, rows.models)
+        print_json(TrainJson(report, switched, str(learned_path(home)), command, found.here, found.unknown))
     else:
         show_report(report)
         _show_outcome(report, switched, command, home)
+        show_line(of_what_use(gateway, rows.models), file=sys.stdout)
     if to_switch and not switched:
         click.get_current_context().exit(FAILED)
 
@@ -210,18 +220,27 @@ def _in_use(home: Path) -> InUse | None:
     return None if router is None else InUse(router, learned_path(home).stat().st_mtime)
 
 
-def _go_back(home: Path, *, as_json: bool) -> None:
+def _go_back(gateway: Gateway, *, as_json: bool) -> None:
+    home = gateway.environment.home
     went = go_back(home)
-    path = learned_path(home)
+    path, problem, router = learned_path(home), "", None
+    try:
+        router = read_learned(home)
+    except ConfigError as error:
+        problem = error.message
     if as_json:
-        print_json(BackJson(str(path), path.is_file()))
+        print_json(BackJson(str(path), path.is_file(), problem))
     elif not went:
         show_line("There is no learned router to go back from: none was switched to yet.")
-    elif path.is_file():
+    elif problem:
+        show_line(f"The file before is in its place again, and of no use: {problem}", style="yellow")
+        show_line("Models are chosen by their profiles. `pointsman train --back` takes the other file back.")
+    elif router is not None:
         show_line(f"The router before is in use again: {path}", file=sys.stdout)
+        show_line(of_what_use(gateway, router.models), file=sys.stdout)
     else:
         show_line("There was none before: models are chosen by their profiles again.", file=sys.stdout)
-    if not went:
+    if problem or not went:
         click.get_current_context().exit(FAILED)
 
 

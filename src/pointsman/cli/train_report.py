@@ -32,6 +32,8 @@ def show_report(report: Report) -> None:
         print()
         _show_weight(weight)
     print()
+    if untold := _untold(report):
+        show_line(untold, style="dim", file=sys.stdout)
     if report.gain_over_in_use is not None:
         over = report.gain_over_in_use
         rows = count(report.rows_after_in_use, "row")
@@ -67,18 +69,31 @@ def _model_cells(model: ModelReport) -> tuple[str, ...]:
 def _show_weight(weight: WeightReport) -> None:
     what = "Quality alone" if weight.cost_weight == 0 else f"Cost weight {weight.cost_weight:g}"
     has_costs = any(policy.cost_usd is not None for policy in weight.policies)
-    costs = (Column("$ / 1,000 calls", "right"),) if has_costs else ()
+    costs = (Column("$ / 1,000", "right"),) if has_costs else ()
     show_table(
-        (Column("policy"), Column("quality", "right"), *costs, Column("gain", "right")),
+        (Column("policy"), Column("rows", "right"), Column("quality", "right"), *costs, Column("gain", "right")),
         [_policy_cells(policy, has_costs=has_costs) for policy in weight.policies],
         title=f"{what}; the best single model is {', in some turns '.join(weight.best_single)}",
     )
 
 
+def _untold(report: Report) -> str:
+    """What it means that figures are of some rows only; '' where they are of all."""
+    least = min(policy.rows for weight in report.by_weight for policy in weight.policies)
+    if least == report.held_out:
+        return ""
+    return (
+        "Where a model was drawn with a chance below 5 %, or has hardly any grades, nobody can tell how it would have "
+        "done: `rows` is how many are left, for a policy and the best single model alike. In the verdict the others "
+        "are no gain."
+    )
+
+
 def _policy_cells(policy: PolicyReport, *, has_costs: bool) -> tuple[str, ...]:
     costs = (_thousand(policy.cost_usd),) if has_costs else ()
+    quality = "cannot be told" if policy.quality is None else _plain(policy.quality)
     gain = "" if policy.gain is None else _signed(policy.gain)
-    return (policy.policy, _plain(policy.quality), *costs, gain)
+    return (policy.policy, f"{policy.rows:,}", quality, *costs, gain)
 
 
 def _plain(span: Span) -> str:

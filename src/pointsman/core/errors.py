@@ -37,6 +37,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+from .reasons import grouped
+
 Blame = Literal["caller", "key", "upstream", "us"]
 
 
@@ -153,7 +155,8 @@ class Busy(CallError):
 
 
 class NoCandidate(CallError):
-    """Nothing is left that may serve the call. `reasons` maps each candidate to why it was filtered out.
+    """Nothing is left that may serve the call. `reasons` maps each candidate to why it was filtered out; the message
+    tells them grouped.
 
     It may be worth another try later, unlike `Unservable`.
     """
@@ -163,7 +166,7 @@ class NoCandidate(CallError):
 
     def __init__(self, message: str, reasons: Mapping[str, str] | None = None) -> None:
         self.reasons = dict(reasons or {})
-        lines = "".join(f"\n  {name}: {why}" for name, why in self.reasons.items())
+        lines = "".join(f"\n  {who}: {why}" for who, why in grouped(self.reasons).items())
         super().__init__(message + lines)
 
 

@@ -24,12 +24,16 @@ def conversation_id(call: Call) -> str:
     """16 hexadecimal digits, the same for all calls of one conversation: of its key and `X-Session-Id`, else of its
     key, system prompt and first question. No text can be read back from it. There is no secret in it, so whoever
     guesses the whole of that text can see that it is right."""
-    # xxh3 is fast on long prompts, but of short ones it could be computed back; blake2b cannot.
-    return blake2b(xxh3_128_digest(_told_apart_by(call)), digest_size=8).hexdigest()
+    caller = call.caller
+    if caller.session:
+        return _hashed(f"{caller.key}\0{caller.session}".encode("utf-8", "replace"))
+    return _thread_id(call)
 
 
 class Conversations:
-    """Each is known by its `conversation_id`."""
+    """Each is known by its `conversation_id`. Under one `X-Session-Id` several may run at once (an agent's helpers, the
+    call that asks for a title), so what is said in a session is remembered under its first question, too, and goes on
+    with the model that had it."""
 
     def __init__(self, state: State, clock: Clock) -> None:
         self._state = state
@@ -37,15 +41,23 @@ class Conversations:
 
     def find(self, conversation: str, call: Call, prompt: Prompt) -> Conversation | None:
         """None for one that has just begun, or that nobody here remembers."""
-        chat = call.chat
-        if not call.caller.session and not _goes_on(chat):
+        chat, session = call.chat, call.caller.session
+        goes_on = _goes_on(chat)
+        if not session and not goes_on:
             return None
-        held = self._held(_PREFIX + conversation)
+        held = self._held(_PREFIX + _thread_id(call)) if session and goes_on else None
+        held = held or self._held(_PREFIX + conversation)
         if held is None:
             return None
         return Conversation(held.model, is_pinned=prompt.in_tool_loop, cached_tokens=_read_before(chat, prompt))
 
-    def remember(self, conversation: str, model: str) -> None:
+    def remember(self, conversation: str, call: Call, model: str) -> None:
+        """`model` had the latest turn, which is `call`."""
+        self._remember(conversation, model)
+        if call.caller.session:
+            self._remember(_thread_id(call), model)
+
+    def _remember(self, conversation: str, model: str) -> None:
         name = _PREFIX + conversation
         held, now = self._held(name), self._wall()
         if held is None or held.model != model or not 0 <= now - held.at < RENEWED:
@@ -74,15 +86,19 @@ def _goes_on(chat: Chat) -> bool:
     return any(message.role == "assistant" for message in chat.messages)
 
 
-def _told_apart_by(call: Call) -> bytes:
+def _thread_id(call: Call) -> str:
+    """As `conversation_id`, of its key, session, system prompt and first question: what stays the same all along."""
     caller = call.caller
-    if caller.session:
-        return f"{caller.key}\0{caller.session}".encode("utf-8", "replace")
     first = next((message for message in call.chat.messages if message.role == "user"), None)
     system = "".join(message.text for message in call.chat.messages if message.role == "system")
     asked = "" if first is None else first.text
-    text = f"{caller.key}\0\0{len(system)}\0{system}{asked}".encode("utf-8", "replace")
-    return text if asked or first is None else text + msgspec.msgpack.encode(first.parts)  # images alone
+    text = f"{caller.key}\0{caller.session}\0{len(system)}\0{system}{asked}".encode("utf-8", "replace")
+    return _hashed(text if asked or first is None else text + msgspec.msgpack.encode(first.parts))  # images alone
+
+
+def _hashed(text: bytes) -> str:
+    # xxh3 is fast on long prompts, but of short ones it could be computed back; blake2b cannot.
+    return blake2b(xxh3_128_digest(text), digest_size=8).hexdigest()
 
 
 def _read_before(chat: Chat, prompt: Prompt) -> int:

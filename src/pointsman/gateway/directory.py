@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property
 from random import Random
+from typing import get_args
 
 from msgspec import Struct, structs
 
@@ -28,10 +29,12 @@ from ..endpoints.load import Load
 from ..endpoints.pool import Member, Pool, measured
 from ..routing import (
     PRIORITIES,
+    TASKS,
     Candidate,
     Chain,
     Complexity,
     Decision,
+    Deployment,
     Exploration,
     Objective,
     Prompt,
@@ -40,9 +43,11 @@ from ..routing import (
     preset_bounds,
     preset_chains,
     qualities,
+    quality_of,
     reason_against,
     route,
 )
+from ..routing.complexity import COMPLEXITIES
 from ..strategies import Choice, Retries, single
 from .conversations import Conversations
 from .forecasts import Forecasts
@@ -129,11 +134,11 @@ class Directory:
         return call.model in self.modes or call.needs.are_hard
 
     def along_chain(self, task: str, complexity: Complexity, needs: Needs) -> str:
-        """The first model of a task's chain that may serve a usual call now. Raises InvalidCall where no chain is named
-        for the task, and NoCandidate."""
-        chain = self._chains.get(task)
-        if chain is None:
-            raise InvalidCall(f"No chain is named for {task!r}. There are {', '.join(self._chains)}.", param="task")
+        """The first model of a task's chain that may serve a usual call now. Raises InvalidCall for what is no task or
+        no complexity, and NoCandidate."""
+        if complexity not in COMPLEXITIES:
+            raise InvalidCall(f"{complexity!r} is none of {', '.join(COMPLEXITIES)}.", param="complexity")
+        chain = self._chains.get(task) or self._best_at(task)
         order = route(chain, complexity, needs.max_cost)
         found = [model.candidate for name in order if (model := self._roster.find(name)) is not None]
         candidates = {one.name: one for one in self._gates.open_among(found)}
@@ -144,6 +149,16 @@ class Directory:
             if not reasons[name]:
                 return name
         raise NoCandidate(f"No model of the chain of {task!r} may serve:", reasons)
+
+    def _best_at(self, task: str) -> Chain:
+        """For a task that has no chain: in each tier all that `auto` chooses among, by what is stated of them for it.
+        Raises InvalidCall for what is no task."""
+        if task not in TASKS:
+            names = ", ".join(dict.fromkeys((*self._chains, *TASKS)))
+            raise InvalidCall(f"No chain is named for {task!r}, and it is none of the tasks: {names}.", param="task")
+        best = sorted(self._behind("auto"), key=lambda one: (-quality_of(one, task), one.output_price or 0))
+        local, free, paid = ([one.name for one in best if one.deployment == tier] for tier in get_args(Deployment))
+        return Chain(tuple(local), tuple(free), tuple(paid))
 
     def expected(self, name: str, prompt: Prompt | None) -> float | None:
         """The quality, 0 to 1, that is expected of a model on a prompt that was read earlier (None: on any), without

@@ -28,7 +28,8 @@ class CandidateJson(Struct, frozen=True):
     cost_sd_usd: str | None
     seconds_sd: float | None
     quality_source: str | None
-    """assumed, stated, measured or learned."""
+    """assumed, stated, measured or learned; so is `seconds_source`."""
+    seconds_source: str | None
     terms: dict[str, float]
     """What the score is the sum of."""
 
@@ -112,5 +113,6 @@ def _candidate(considered: Considered) -> CandidateJson:
         cost_sd_usd=None if considered.cost is None else to_usd(Nanos(round(considered.cost.sd))),
         seconds_sd=None if considered.seconds is None else considered.seconds.sd,
         quality_source=None if considered.quality is None else considered.quality.source,
+        seconds_source=None if considered.seconds is None else considered.seconds.source,
         terms=dict(considered.terms),
     )

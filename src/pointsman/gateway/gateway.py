@@ -300,8 +300,9 @@ class Gateway:
         self, task_type: str, complexity: Complexity, budget: str | None = None, *, local_only: bool = False
     ) -> str:
         """The model for a task whose type is known: the first one along its chain that may serve now. Simple tasks go
-        to this machine, then to free tiers, then to what is paid; others the other way round. `budget`: US dollars a
-        call; with "0" nothing is paid. Raises InvalidCall where no chain is named for the task, and NoCandidate."""
+        to this machine, then to free tiers, then to what is paid; others the other way round. A task without a chain
+        (coding, say) has in each tier the models of `auto`, by what is stated of them for it. `budget`: US dollars a
+        call; with "0" nothing is paid. Raises InvalidCall for what is no task, and NoCandidate."""
         needs = Needs(max_cost=None if budget is None else _dollars(budget), local_only=local_only)
         return self._directory.along_chain(task_type, complexity, needs)
 
@@ -373,9 +374,12 @@ def _costless(needs: Needs, at_limit: Literal["free", "local"]) -> Needs:
 
 def _dollars(text: str) -> Nanos:
     try:
-        return from_usd(text)
+        budget = from_usd(text)
     except ValueError as error:
         raise InvalidCall(f"The budget cannot be read: {error}.", param="budget") from None
+    if budget < 0:
+        raise InvalidCall(f"The budget is {text}, which is less than nothing.", param="budget")
+    return budget
 
 
 def as_chat(

@@ -14,13 +14,14 @@ from msgspec import structs
 
 from ..core import Clock, LedgerError
 from ..ledger import Entry, Graded, Ledger, StoredState
-from ..routing import Grade, RouteState, changed_models, learn, sound, with_beliefs
+from ..routing import Grade, RouteState, all_lengths, changed_models, learn, sound, with_beliefs
 from .forecasts import InUse
 from .lessons import (
     MOST_PASSED,
     Expects,
     Lessons,
     Passed,
+    correction_of,
     decode_lessons,
     encode_lessons,
     forgotten,
@@ -182,9 +183,9 @@ class Learning:
             return False
         lessons, through = self._readable(stored)
         if lessons.router != self._router.digest:
-            lessons = forgotten(lessons)
+            lessons = forgotten(lessons, through)
         learned = RouteState(version=stored.version, evidence=lessons.evidence, drift=lessons.drift)
-        self._graded, self._through = with_beliefs(sound(learned)), through
+        self._graded, self._through = with_beliefs(sound(learned, through)), through
         self._lessons = structs.replace(lessons, passed=still_passed(lessons, through))
         return True
 
@@ -238,11 +239,15 @@ class Learning:
         return [one for one in waiting if one.model in known]
 
     def _sorted(self, fresh: Sequence[Graded], back: Sequence[Passed]) -> tuple[list[Grade], tuple[Passed, ...]]:
-        """What is learned of them, and all that wait from now on. Who changes his mind counts once, and what was erased
-        or said anew while it waited is not found any more."""
+        """What is learned of them, and all that wait from now on. Who changes his mind counts once, as he thinks now;
+        and what was erased or said anew while it waited is not found any more."""
         waiting = {one.first for one in self._lessons.passed}
         new = [one for one in fresh if one.first > self._through or one.first in waiting]
         grades, passed = readable([*self._found(back), *new], self._expects, self._router.since)
+        for one in fresh:
+            if one.first <= self._through and one.first not in waiting:
+                correction = correction_of(one, self._through, self._expects, self._router.since)
+                grades += [correction] if correction else []
         done = {one.first for one in back} | {one.first for one in new}
         waits = [*(one for one in self._lessons.passed if one.first not in done), *passed]
         return grades, tuple(waits[-MOST_PASSED:])
@@ -270,4 +275,6 @@ class Learning:
     def _remembered(self) -> RouteState:
         """What calls of all processes have taught."""
         spent, explored = spent_and_explored(self._ledger.queries.chosen(self._clock.wall() - SPENT_IN))
-        return RouteState(seen=seen_by(self._ledger.queries.speeds()), spent=spent, explored=explored)
+        seen = seen_by(self._ledger.queries.speeds())
+        lengths = all_lengths(one.lengths for one in seen.values())
+        return RouteState(seen=seen, lengths=lengths, spent=spent, explored=explored)

@@ -6,11 +6,23 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ..core import FAULTS_OF_UPSTREAMS, Nanos, Weighed
-from ..ledger import Chosen, Entry, Graded, Speed
-from ..routing import Drift, Evidence, Grade, Outcome, Prefill, Prompt, Seen, recorded_prompt
+from ..ledger import CUT_SHORT, Chosen, Entry, Graded, Speed
+from ..routing import (
+    Drift,
+    Evidence,
+    Grade,
+    Outcome,
+    Prefill,
+    Prompt,
+    Retracted,
+    Seen,
+    by_kind,
+    kind_of,
+    recorded_prompt,
+)
 
 Expects = Callable[[str, Prompt | None], float | None]
 """The quality, 0 to 1, that is expected now of a model on a prompt that was read earlier (None: on any), without what
@@ -56,11 +68,15 @@ def decode_lessons(stored: bytes) -> Lessons | None:
         return None
 
 
-def forgotten(lessons: Lessons) -> Lessons:
+def forgotten(lessons: Lessons, through: int) -> Lessons:
     """What is left when another router is put in place, or taken away: the grades told how wrong the one before was,
-    and a router that was fitted on them knows what they say. To add that up would be to learn it twice."""
+    and a router that was fitted on them knows what they say. To add that up would be to learn it twice. `through`: the
+    number of the last one."""
     return Lessons(
-        {model: Evidence(epoch=one.epoch) for model, one in lessons.evidence.items()}, {}, "", lessons.fell_at
+        {model: Evidence(epoch=one.epoch, since=through) for model, one in lessons.evidence.items()},
+        {},
+        "",
+        lessons.fell_at,
     )
 
 
@@ -111,7 +127,20 @@ def grade_of(graded: Graded, expects: Expects, since: float) -> Grade | None:
         score=feedback.score,
         prior=prior,
         reliability=feedback.reliability,
+        number=graded.number,
     )
+
+
+def correction_of(graded: Graded, through: int, expects: Expects, since: float) -> Grade | None:
+    """A grade whose giver had said something else before, which was learned with the grades up to `through`. None where
+    that is not known any more, or was the same."""
+    before = next((said for said in reversed(graded.earlier) if said.number <= through), None)
+    now = graded.feedback
+    if before is None or (before.score, before.reliability) == (now.score, now.reliability):
+        return None
+    grade = grade_of(graded, expects, since)
+    retracted = Retracted(before.number, before.score, before.reliability)
+    return None if grade is None else structs.replace(grade, instead=retracted)
 
 
 def _context(prompt: Prompt | None) -> tuple[float, ...]:
@@ -134,6 +163,8 @@ def outcomes_of(entries: Sequence[Entry]) -> list[Outcome]:
             entry.ttft,
             0 if (usage := entry.usage) is None else usage.output_tokens,
             None if usage is None else usage.input_tokens - usage.cache_read,
+            kind=kind_of(entry.complexity, entry.task),
+            ended=usage is not None and entry.finish not in CUT_SHORT,
             spent=(entry.cost or Nanos(0)) if entry.candidates else Nanos(0),
             explored=explored(entry.model, entry.candidates),
         )
@@ -177,6 +208,7 @@ def seen_by(speeds: Sequence[Speed]) -> dict[str, Seen]:
                 tokens_squared=speed.tokens_squared,
                 tokens_by_ttft=speed.tokens_by_ttft,
             ),
+            lengths=by_kind({kind_of(*read): lengths for read, lengths in speed.lengths.items()}),
         )
         for speed in speeds
     }

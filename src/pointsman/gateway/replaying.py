@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
-from typing import get_args
+from typing import TypeVar, get_args
 
 from msgspec import structs
 
@@ -13,11 +13,9 @@ from ..lab.replay import Replay, replay
 from ..lab.replay_caches import price_of_rereading
 from ..lab.replay_policies import ReplayPolicy, always, by_priority, cheapest, logged
 from ..lab.traffic import Recorded, best_grades, read_traffic
-from ..ledger import Entry, Feedback, Ledger
 from .gateway import Gateway
 
-PAGE = 1000
-"""Grades that are read at once."""
+T = TypeVar("T")
 _PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 _WORDS = (*_PRIORITIES, "logged", "cheapest", "always:MODEL")
 
@@ -36,11 +34,17 @@ def replayed(
     recorded decisions weighed.
 
     It takes about a tenth of a millisecond for each attempt with a few candidates, and more with many. `going_on` is
-    called all along: what it raises ends it. Raises LedgerError, and what `policy` raises.
+    called all along: what it raises ends it. Raises LedgerError, InvalidCall for a time that ends before it begins, and
+    what `policy` raises.
     """
+    if since is not None and until is not None and until <= since:
+        raise InvalidCall(
+            "`until` must be later than `since`, which is 30d where none is stated: nothing lies between them.",
+            param="until",
+        )
     ledger = gateway.ledger
     ledger.flush()
-    grades = best_grades(_all_feedback(ledger, going_on))
+    grades = best_grades(_watched(ledger.feedback.since(since), going_on))
     entries = _watched(ledger.queries.entries(since=since, until=until), going_on)
     traffic = read_traffic(entries, grades, ledger.feedback.unreadable())
     asked = policy(traffic.models)
@@ -80,18 +84,10 @@ def not_weighed(model: str, models: Collection[str]) -> str:
     return f"In no recorded decision of that time could {model[:100]!r} have been chosen. {hint}"
 
 
-def _all_feedback(ledger: Ledger, going_on: Callable[[], None]) -> Iterator[Feedback]:
-    after = 0
-    while graded := ledger.feedback.graded(after, PAGE):
+def _watched(read: Iterator[T], going_on: Callable[[], None]) -> Iterator[T]:
+    for one in read:
         going_on()
-        yield from (one.feedback for one in graded)
-        after = graded[-1].number
-
-
-def _watched(entries: Iterator[Entry], going_on: Callable[[], None]) -> Iterator[Entry]:
-    for entry in entries:
-        going_on()
-        yield entry
+        yield one
 
 
 def _dearer(gateway: Gateway, models: Collection[str]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -81,7 +81,7 @@ class Route:
         reply = await single(lambda _: plan, self._retries)(call.traced(_trace(decision, conversation, call.trace)))
         reply.decision_id = decision.id
         reply.quality_met = Quality(call.needs.min_quality, decision.candidates).is_met(reply.served.model)
-        self._conversations.remember(conversation, reply.served.model)
+        self._conversations.remember(conversation, call, reply.served.model)
         return reply
 
     def decide(self, call: Call, candidates: Sequence[Candidate] | None = None, *, learned: bool = True) -> Decision:
@@ -141,20 +141,9 @@ def _refusal(
     """A candidate that cannot serve now may come back, and so may a model of this machine."""
     here_to_stay = candidates and not any(candidate.unavailable for candidate in candidates)
     kind = Unservable if here_to_stay and not call.needs.local_only else NoCandidate
-    reasons = decision.reasons or _grouped({one.name: one.unavailable for one in everyone() if one.unavailable})
+    reasons = decision.reasons or {one.name: one.unavailable for one in everyone() if one.unavailable}
     asked = " What was asked and why each was left out:" if reasons else ""
     return kind(decision.reason + asked, reasons)
-
-
-def _grouped(reasons: Mapping[str, str]) -> dict[str, str]:
-    """Model → reason, those with one reason together: dozens of models lack one and the same key."""
-    models: dict[str, list[str]] = {}
-    for model, why in reasons.items():
-        models.setdefault(why, []).append(model)
-    return {
-        ", ".join(names) if len(names) <= 2 else f"{names[0]}, {names[1]} and {len(names) - 2} more": why
-        for why, names in models.items()
-    }
 
 
 def _trace(decision: Decision, conversation: str, outer: Trace) -> Trace:

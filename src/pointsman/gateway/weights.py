@@ -33,21 +33,24 @@ def previous_path(home: Path) -> Path:
     return home / "routing" / "learned.previous.npz"
 
 
-def load_learned(home: Path, warn: Callable[[str], None] = lambda text: None) -> LearnedRouter | None:
-    """The router in use; None where none was fitted yet. A file that cannot be used is told to `warn`, and is None: it
-    is never a reason not to serve."""
+def read_learned(home: Path) -> LearnedRouter | None:
+    """The router in use; None where none was fitted yet. Raises ConfigError for a file that cannot be used."""
     path = learned_path(home)
     if not path.is_file():
         return None
     from ..routing.learned import LearnedRouter  # late: it brings numpy, which a call of a named model never needs
 
+    return LearnedRouter.load(path)
+
+
+def load_learned(home: Path, warn: Callable[[str], None] = lambda text: None) -> LearnedRouter | None:
+    """The router in use. A file that cannot be used is told to `warn`, and is None: it is never a reason not to
+    serve."""
     try:
-        return LearnedRouter.load(path)
-    except (ConfigError, OSError) as error:
-        warn(
-            f"The learned router {path} cannot be used, so models are chosen by their profiles ({error}). "
-            "`pointsman train --back` restores the one before it."
-        )
+        return read_learned(home)
+    except ConfigError as error:
+        back = " `pointsman train --back` takes the one before it." if previous_path(home).is_file() else ""
+        warn(f"{error.message} Until then models are chosen by their profiles.{back}")
         return None
 
 

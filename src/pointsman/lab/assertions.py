@@ -145,7 +145,7 @@ def _model(expect: Expected, chosen: str) -> tuple[Unmet, ...]:
 def _figures(expect: Expected, one: Considered | None) -> tuple[Unmet, ...]:
     """An unknown figure meets no limit."""
     cost = None if one is None or one.expected_cost is None else float(to_usd(one.expected_cost))
-    seconds = None if one is None else one.expected_seconds
+    seconds = one.expected_seconds if one is not None and one.has_known_speed else None
     quality = None if one is None or one.quality is None else one.quality.value
     unmet = []
     if expect.max_cost is not None and (cost is None or cost > expect.max_cost):

@@ -6,6 +6,7 @@ Tuned nearest neighbours on sentence vectors are the baseline to beat: "Rethinki
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
@@ -37,10 +38,8 @@ class Router(Protocol):
         ...
 
 
-class NoReading:
-    """Forecasts the mean for every prompt: the best single model at λ = 0, and cheaper ones as λ grows."""
-
-    _known: Known
+class Simple(ABC):
+    """A Router that needs neither tasks nor names of models."""
 
     def fit(
         self,
@@ -50,12 +49,27 @@ class NoReading:
         costs: Floats,
         models: Sequence[str],
     ) -> Self:
-        self._known = known(scores, costs)
+        self._learn(prompts, scores, costs)
         return self
+
+    @abstractmethod
+    def predict(self, prompts: Sequence[str]) -> tuple[Floats, Floats]: ...
+
+    @abstractmethod
+    def _learn(self, prompts: Sequence[str], scores: Floats, costs: Floats) -> None: ...
+
+
+class NoReading(Simple):
+    """Forecasts the mean for every prompt: the best single model at λ = 0, and cheaper ones as λ grows."""
+
+    _known: Known
 
     def predict(self, prompts: Sequence[str]) -> tuple[Floats, Floats]:
         rows = (len(prompts), 1)
         return np.tile(self._known.scores, rows), np.tile(self._known.costs, rows)
+
+    def _learn(self, prompts: Sequence[str], scores: Floats, costs: Floats) -> None:
+        self._known = known(scores, costs)
 
 
 class Length(NoReading):
@@ -67,7 +81,7 @@ class Length(NoReading):
         return np.log1p(chars) * np.nan_to_num(self._known.scores), cost
 
 
-class Neighbours:
+class Neighbours(Simple):
     """Means over the k nearest prompts, the nearer ones counting more: exp(8 (similarity − the greatest one)).
 
     k is the one of TRIED with the best RGC on a fifth of the rows, which were not among the neighbours.
@@ -83,14 +97,10 @@ class Neighbours:
         self._seed = seed
         self.k = self.TRIED[1]
 
-    def fit(
-        self,
-        prompts: Sequence[str],
-        tasks: Sequence[str] | None,
-        scores: Floats,
-        costs: Floats,
-        models: Sequence[str],
-    ) -> Self:
+    def predict(self, prompts: Sequence[str]) -> tuple[Floats, Floats]:
+        return self._forecast(self._encode(prompts), self.k)
+
+    def _learn(self, prompts: Sequence[str], scores: Floats, costs: Floats) -> None:
         vectors = self._encode(prompts)
         costs = costs if np.isfinite(costs).any() else np.zeros_like(scores)  # no price is known: quality alone counts
         held_out = np.random.default_rng(self._seed).random(len(prompts)) < 0.2
@@ -99,10 +109,6 @@ class Neighbours:
             self._keep(vectors[rest], scores[rest], costs[rest])
             self.k = max(self.TRIED, key=lambda k: self._worth(k, vectors[held_out], scores[held_out], costs[held_out]))
         self._keep(vectors, scores, costs)
-        return self
-
-    def predict(self, prompts: Sequence[str]) -> tuple[Floats, Floats]:
-        return self._forecast(self._encode(prompts), self.k)
 
     def _keep(self, vectors: Vectors, scores: Floats, costs: Floats) -> None:
         self._vectors = vectors

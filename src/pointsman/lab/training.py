@@ -18,7 +18,7 @@ from ..core import PointsmanError
 from ..routing.learned import LearnedRouter, Reader, Reading, Readings, pack, unpack
 from ..routing.learned.labels import sure_means
 from ..routing.learned.settings import Settings
-from .training_report import Forecasts, HeldOut, Report, report_of
+from .training_report import FEWEST_TELLING, Forecasts, HeldOut, Report, report_of
 from .training_rows import Floats, Rows, fold_of
 
 FEWEST = 40
@@ -138,7 +138,8 @@ def _held_out(
             table[away] = values
         scores[away], costs[away] = _means(rows.scores[~away]), _means(rows.costs[~away])
         sure[away] = sure_means(rows.scores[~away])
-        shares[away] = np.isfinite(rows.scores[~away]).mean(axis=0)
+        graded = np.isfinite(rows.scores[~away])
+        shares[away] = np.where(graded.sum(axis=0) >= FEWEST_TELLING, graded.mean(axis=0), 0.0)
     judged = parts >= 0
     return HeldOut(
         rows=rows.take(judged),

@@ -3,20 +3,23 @@
 A policy takes, at a cost weight w, the model with the highest p − κ·sd − w·c/c_max: p the success that it expects, sd
 how uncertain that is (0 for its best single model, from which it departs with caution κ), c the cost, c_max the mean
 cost of the dearest model. At w = 0 quality alone counts; at w = 0.1 the price of the dearest model is worth a tenth of
-success. What a policy would have brought is told by the grades that there are. Where a model's grade on a row is
-unknown, its mean μ over the rows of the fit stands for it, put right by the grades that are known (the doubly robust
-estimate: Dudík, Langford & Li 2011):
+success. What a policy would have brought is told by the grades that there are, put right for those that are not (the
+doubly robust estimate: Dudík, Langford & Li 2011; `stats/offpolicy.py` has the same for replay). Of a model on a row:
 
-    v = μ + (grade − μ) / e   where the grade is known, else μ
+    v = q + (grade − q) / e   where the grade is known, else q
 
-e is the chance that the grade would be known: what a policy drew it with where the ledger has that, else the share of
-the rows of the fit that have it. A table without gaps has e = 1, so v is the grade itself. Where one of two policies
-takes a model that a drawn choice could not have taken, nothing tells them apart, and μ alone speaks for both: that
-cannot favour the new router, since no model's mean is above that of the best single one.
+q is what was expected of it when the call was decided, where the ledger has that, else its mean over the rows of the
+fit. e is the chance that the grade would be known: what a policy drew it with where the ledger has that, else the share
+of the rows of the fit that have it. A table without gaps has e = 1, so v is the grade itself.
+
+Where a policy takes a model that was drawn with less than LEAST_CHANCE, or that has hardly any grades, nobody can tell
+what it would have brought. The figures of a policy are of the other rows: the same ones for it and for the single model
+that it is compared with. For the verdict all rows count, and those of which nobody can tell are no gain: a loss, where
+that was expected.
 
 Intervals hold 95 %, by the bootstrap over questions, the same samples for all policies. A sample that happens to miss
 the rare grades that count for many looks much too certain, so no error is below what the chances alone make of it: the
-variance (1/e − 1)·(μ(1 − μ) + UNSURE) for each v.
+variance (1/e − 1)·(q(1 − q) + UNSURE) for each v.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,10 +43,13 @@ CAUTIONS: Mapping[float, float] = {0.0: 1.0, 0.1: 0.5, 0.3: 0.0}
 """κ by cost weight: as cautious as the priorities `performance`, `balanced` and `frugal` are."""
 DRAWS = 1_000
 LEAST_CHANCE = 0.05
-"""A grade counts for at most twenty."""
+"""A grade counts for at most twenty: what was drawn with less says nothing."""
 FEWEST_TELLING = 10
-"""Held-out rows on which the new router and the best single model differ and one of their grades is known: with fewer
-of them a standard error says nothing."""
+"""Held-out rows: with fewer of them that can tell a standard error says nothing."""
+HARDLY_ANY = 10
+"""Grades: a model with fewer is told."""
+MOST_TOLD = 5
+"""Of such models by name."""
 STANDARD_ERRORS = 2.0
 NORMAL = 1.96
 UNSURE = 0.02
@@ -80,7 +87,10 @@ class ModelReport(Struct, frozen=True):
 
 class PolicyReport(Struct, frozen=True):
     policy: str
-    quality: Span
+    rows: int
+    """Held-out rows that its figures are of: those of which the grades can tell what it and the best single model would
+    have brought (for that model: what it and the new router would have). Below FEWEST_TELLING there are no figures."""
+    quality: Span | None
     cost_usd: Span | None
     """A call. None where no cost is known."""
     gain: Span | None
@@ -114,7 +124,8 @@ class Report(Struct, frozen=True):
     by_model: tuple[ModelReport, ...]
     by_weight: tuple[WeightReport, ...]
     gain: Span
-    """Of the new router over the best single model: the mean over the cost weights."""
+    """Of the new router over the best single model, on all held-out rows: the mean over the cost weights. Rows of which
+    nobody can tell are no gain."""
     gain_over_in_use: Span | None
     """Over the router in use, on the rows that came after it."""
     rows_after_in_use: int
@@ -146,7 +157,7 @@ class HeldOut(Struct, frozen=True):
     that it is none with a few scores, all of them good."""
     known_costs: Floats
     shares: Floats
-    """The part of the rows of the fit that have a score."""
+    """The part of the rows of the fit that have a score; 0 with less than FEWEST_TELLING, of which nobody can tell."""
     prior: Floats
     """What profiles say; NaN for models without one."""
     in_use: Forecasts | None = None
@@ -173,7 +184,7 @@ def report_of(source: str, rows: Rows, held_out: HeldOut, folds: int, seed: int)
         missing_costs=int((np.isfinite(rows.scores) & ~np.isfinite(rows.costs)).sum()),
         repeated=rows.repeated,
         contradicting=rows.contradicting,
-        remarks=rows.remarks,
+        remarks=(*rows.remarks, *_scarce(rows)),
         folds=folds,
         held_out=len(held_out.rows),
         telling=telling,
@@ -185,6 +196,19 @@ def report_of(source: str, rows: Rows, held_out: HeldOut, folds: int, seed: int)
         is_better=is_better,
         verdict=verdict,
     )
+
+
+def _scarce(rows: Rows) -> tuple[str, ...]:
+    """Models that are known by a few grades alone, in a sentence. A name that was misspelt is one."""
+    counts = dict(zip(rows.models, np.isfinite(rows.scores).sum(axis=0).tolist(), strict=True))
+    known = [model for model, grades in counts.items() if grades >= HARDLY_ANY]
+    few = [
+        f"{model} {grades}{f' ({near[0]}?)' if (near := get_close_matches(model, known, 1, 0.8)) else ''}"
+        for model, grades in counts.items()
+        if grades < HARDLY_ANY
+    ]
+    more = f" and {len(few) - MOST_TOLD} more" if len(few) > MOST_TOLD else ""
+    return (f"Hardly any grades, of which little can be learned: {', '.join(few[:MOST_TOLD])}{more}.",) if few else ()
 
 
 def _verdict(overall: Span, quality: Span, over_in_use: Span | None, telling: int) -> tuple[bool, str]:
@@ -222,12 +246,14 @@ class _Judge:
         self._mean_costs = _filled(held_out.known_costs) if self.has_costs else np.zeros(rows.costs.shape)
         self._dearest = self._mean_costs.max(axis=1, keepdims=True)
         self._dearest = np.where(self._dearest > 0, self._dearest, 1.0)
-        chances = np.where(np.isfinite(rows.chances), rows.chances, held_out.shares)
-        self._can_tell = np.isfinite(rows.scores) | (chances > 0)
-        self._scores = _put_right(self._mean_scores, rows.scores, chances)
+        self._expected = np.where(np.isfinite(rows.expected), rows.expected, self._mean_scores)
+        drawn = np.isfinite(rows.chances)
+        chances = np.where(drawn, rows.chances, held_out.shares)
+        self._can_tell = np.where(drawn, chances >= LEAST_CHANCE, chances > 0)
+        self._scores = _put_right(self._expected, rows.scores, chances)
         self._costs = _put_right(self._mean_costs, rows.costs, chances)
         chances = np.clip(chances, LEAST_CHANCE, 1.0)
-        self._scatter = (1 / chances - 1) * (self._mean_scores * (1 - self._mean_scores) + UNSURE)
+        self._scatter = (1 / chances - 1) * (self._expected * (1 - self._expected) + UNSURE)
         questions = np.unique(np.array(rows.stems), return_inverse=True)[1]
         self._questions: NDArray[np.intp] = questions
         self._samples = draws(int(questions.max()) + 1, DRAWS, (seed, 1))
@@ -257,12 +283,19 @@ class _Judge:
 
     def _gain(self, policy: str, other: str, weight: float) -> _PerRow:
         taken, others = self.choice(policy, weight), self.choice(other, weight)
-        told = _cells(self._can_tell, taken) & _cells(self._can_tell, others)
-        scores = np.where(told[:, None], self._scores, self._mean_scores)
-        costs = np.where(told[:, None], self._costs, self._mean_costs)
-        value = scores - weight * costs / self._dearest
+        told = self.told(policy, other, weight)
+        price = weight / self._dearest
+        by_grades = self._scores - price * self._costs
+        by_belief = self._expected - price * self._mean_costs
+        untold = np.minimum(_cells(by_belief, taken) - _cells(by_belief, others), 0.0)
         parts = (self._one_of(taken) - self._one_of(others)) * told[:, None]
-        return _PerRow(_cells(value, taken) - _cells(value, others), parts)
+        return _PerRow(np.where(told, _cells(by_grades, taken) - _cells(by_grades, others), untold), parts)
+
+    def told(self, policy: str, other: str, weight: float) -> NDArray[np.bool_]:
+        """(n,) whether the grades can tell what both would have brought."""
+        choices = (self.choice(policy, weight), self.choice(other, weight))
+        can_tell: NDArray[np.bool_] = np.logical_and(*(_cells(self._can_tell, taken) for taken in choices))
+        return can_tell
 
     def _one_of(self, taken: Choice) -> Floats:
         """(n, m) 1 for the model that was taken."""
@@ -276,8 +309,9 @@ class _Judge:
         tells = np.zeros(len(graded), dtype=bool)
         for weight in weights:
             taken, single = self.choice(NEW, weight), self.choice(SINGLE, weight)
-            told = _cells(self._can_tell, taken) & _cells(self._can_tell, single)
-            tells |= (taken != single) & told & (_cells(graded, taken) | _cells(graded, single))
+            tells |= (
+                (taken != single) & self.told(NEW, SINGLE, weight) & (_cells(graded, taken) | _cells(graded, single))
+            )
         return int(tells.sum())
 
     def over_in_use(self, weights: Sequence[float], after: NDArray[np.bool_]) -> Span | None:
@@ -292,12 +326,18 @@ class _Judge:
         return WeightReport(weight, tuple(name for name, _ in singles.most_common()), policies)
 
     def _policy_report(self, policy: str, weight: float) -> PolicyReport:
-        taken, has_costs = self.choice(policy, weight), self.has_costs
+        told = self.told(policy, SINGLE if policy != SINGLE else NEW, weight)
+        if told.sum() < FEWEST_TELLING:
+            return PolicyReport(policy, int(told.sum()), None, None, None)
+        taken = self.choice(policy, weight)
+        quality = _PerRow(_cells(self._scores, taken), self._one_of(taken))
+        cost = _PerRow(_cells(self._costs, taken), np.zeros(self._costs.shape))
         return PolicyReport(
             policy=policy,
-            quality=self.span(_PerRow(_cells(self._scores, taken), self._one_of(taken))),
-            cost_usd=self.span(_PerRow(_cells(self._costs, taken), np.zeros(self._costs.shape))) if has_costs else None,
-            gain=None if policy == SINGLE else self.span(self.gain(policy, SINGLE, (weight,))),
+            rows=int(told.sum()),
+            quality=_possible(self.span(quality, told)),
+            cost_usd=self.span(cost, told) if self.has_costs else None,
+            gain=None if policy == SINGLE else self.span(self.gain(policy, SINGLE, (weight,)), told),
         )
 
     def span(self, per_row: _PerRow, which: NDArray[np.bool_] | None = None) -> Span:
@@ -322,6 +362,11 @@ class _PerRow(NamedTuple):
     """(n,)"""
     parts: Floats
     """(n, m): what a model's v counts for in it"""
+
+
+def _possible(quality: Span) -> Span:
+    """The interval within 0 and 1, where all grades lie."""
+    return Span(quality.value, max(quality.low, 0.0), min(quality.high, 1.0), quality.error)
 
 
 def _model_report(held_out: HeldOut, column: int) -> ModelReport:
@@ -350,9 +395,9 @@ def _calibration(expected: Floats, scores: Floats) -> float:
     return sum(distances) / len(expected)
 
 
-def _put_right(means: Floats, values: Floats, chances: Floats) -> Floats:
+def _put_right(expected: Floats, values: Floats, chances: Floats) -> Floats:
     known = np.isfinite(values)
-    return means + np.where(known, values - means, 0.0) / np.clip(chances, LEAST_CHANCE, 1.0)
+    return expected + np.where(known, values - expected, 0.0) / np.clip(chances, LEAST_CHANCE, 1.0)
 
 
 def _filled(table: Floats) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from ..core import Chat, InvalidCall, LedgerError, Message, Text
+from ..core import Chat, InvalidCall, LedgerError, Message, Text, Weighed
 from ..core.money import NANOS_PER_USD
 from ..dialects import DIALECTS
 from ..ledger import Body, Entry
@@ -55,6 +55,8 @@ class Rows(Struct, frozen=True):
     chances: Floats
     """(n, m) how likely it was that this model would be the one to answer, where a policy drew it and wrote that down;
     NaN where it is not known."""
+    expected: Floats
+    """(n, m) the score that was expected of this model when it was decided who answers; NaN where it is not known."""
     times: Floats
     """(n,) unix seconds."""
     repeated: int = 0
@@ -89,6 +91,7 @@ class Rows(Struct, frozen=True):
             scores=self.scores[kept],
             costs=self.costs[kept],
             chances=self.chances[kept],
+            expected=self.expected[kept],
             times=self.times[kept],
         )
 
@@ -112,6 +115,7 @@ def rows_of_outcomes(outcomes: Outcomes) -> Rows:
         scores=outcomes.scores,
         costs=outcomes.costs,
         chances=np.full((n, m), np.nan),
+        expected=np.full((n, m), np.nan),
         times=np.full(n, np.nan),
         repeated=outcomes.found.doubled,
         contradicting=outcomes.found.contradicted,
@@ -211,7 +215,8 @@ class _Row(Struct):
     asked: _Asked
     cells: dict[str, _Cell] = {}
     """By model."""
-    chances: dict[str, float] = {}
+    drawn: dict[str, Weighed] = {}
+    """By model: what a policy knew that drew who answers; {} where none did, or nobody knows."""
     time: float = 0.0
 
 
@@ -230,7 +235,7 @@ class _Gathered:
         if not feedback.reliability or feedback.source == "automatic":
             return
         row = self.by_prompt.setdefault((asked.text.strip(), asked.vector), _Row(asked))
-        row.chances = _chances(entry) if not row.cells else {} if _is_another(row, entry) else row.chances
+        row.drawn = _drawn(entry) if not row.cells else {} if _is_another(row, entry) else row.drawn
         cell = row.cells.setdefault(entry.model, _Cell())
         if cell.weight:
             is_far = abs(feedback.score - cell.total / cell.weight) >= CONTRADICTION
@@ -254,7 +259,8 @@ class _Gathered:
             tasks=None,
             scores=_table(rows, models, lambda row, model: row.cells[model].score if model in row.cells else math.nan),
             costs=_table(rows, models, lambda row, model: row.cells[model].cost if model in row.cells else math.nan),
-            chances=_table(rows, models, lambda row, model: row.chances.get(model, 0.0 if row.chances else math.nan)),
+            chances=_table(rows, models, _chance),
+            expected=_table(rows, models, _expected),
             times=np.array([row.time for row in rows], dtype=float),
             repeated=self.repeated,
             contradicting=self.contradicting,
@@ -275,10 +281,23 @@ class _Gathered:
         return tuple(what.format(number) for what, number in said if number)
 
 
-def _chances(entry: Entry) -> dict[str, float]:
+def _drawn(entry: Entry) -> dict[str, Weighed]:
     """Of a choice that a policy drew, by model. A model that was named, or took over from another, was not drawn."""
-    weighed = {candidate.model: candidate.probability for candidate in entry.candidates if not candidate.rejected}
-    return weighed if entry.retry == 0 and weighed.get(entry.model, 0.0) > 0 else {}
+    weighed = {candidate.model: candidate for candidate in entry.candidates if not candidate.rejected}
+    served = weighed.get(entry.model)
+    return weighed if entry.retry == 0 and served is not None and served.probability > 0 else {}
+
+
+def _chance(row: _Row, model: str) -> float:
+    if not row.drawn:
+        return math.nan
+    weighed = row.drawn.get(model)
+    return 0.0 if weighed is None else weighed.probability
+
+
+def _expected(row: _Row, model: str) -> float:
+    weighed = row.drawn.get(model)
+    return math.nan if weighed is None or weighed.quality is None else weighed.quality
 
 
 def _is_another(row: _Row, entry: Entry) -> bool:

@@ -15,7 +15,7 @@ from .export import csv_lines, jsonl
 from .feedback import Feedback, Feedbacks, Graded, MeanScore, Why, automatic
 from .keys import Key, KeyRing, Keys, Scope
 from .ledger import REAL_CLOCK, Ledger
-from .queries import By, Chosen, CostRow, PerformanceRow, Queries, Speed, Spread, parse_since
+from .queries import CUT_SHORT, By, Chosen, CostRow, PerformanceRow, Queries, Speed, Spread, parse_since
 from .rules import AtLimit, BudgetRule, BudgetScope, Window
 from .shared_state import SharedState
 from .standing import BudgetStatus
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .budgets import Budgets, Hold
 
 __all__ = [
+    "CUT_SHORT",
     "MAX_FEATURES",
     "REAL_CLOCK",
     "Alert",

@@ -11,8 +11,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from math import isfinite, sqrt
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
+import msgspec
 from msgspec import Struct
 
 from ..core import InvalidCall
@@ -27,6 +28,8 @@ Why = Literal["", "refused", "cut_off", "not_json", "schema", "tool_arguments"]
 """What was wrong with an answer, where it was noticed by itself."""
 
 LONGEST_ID: Final = 200
+MOST_EARLIER: Final = 16
+"""Of what a giver said before: learners come by every few seconds, and look for the last that they have heard."""
 
 
 class Feedback(Struct, frozen=True):
@@ -48,6 +51,17 @@ class Feedback(Struct, frozen=True):
     """'' unless it is automatic."""
 
 
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Said(Struct, frozen=True, array_like=True):
+    """What a giver said before he changed his mind."""
+
+    number: int
+    score: _Share
+    reliability: _Share
+
+
 class Graded(Struct, frozen=True):
     """A feedback with the attempt that it grades, which has its decision even where it was a fallback."""
 
@@ -56,6 +70,8 @@ class Graded(Struct, frozen=True):
     entry: Entry
     first: int
     """The number of the giver's first word on this answer: whoever has come past it has learned from it already."""
+    earlier: tuple[Said, ...] = ()
+    """What he said of it before, the oldest first: the last MOST_EARLIER at most."""
 
 
 class MeanScore(Struct, frozen=True):
@@ -87,8 +103,9 @@ class Feedbacks:
                 looked = 0  # only the latest entries were looked at
             with writing(connection):
                 values = _values(feedback)
-                (first,) = connection.execute(_FIRST, (values[0], feedback.source, feedback.key, values[1])).fetchone()
-                return int(connection.execute(_ADD, (*values, entry, looked, first)).lastrowid or 0)
+                giver = (values[0], feedback.source, feedback.key, values[1])
+                before = _said_before(connection.execute(_BEFORE, giver).fetchone())
+                return int(connection.execute(_ADD, (*values, entry, looked, *before)).lastrowid or 0)
 
     def graded(self, after: int = 0, most: int = 1000) -> list[Graded]:
         """Up to `most` of those with a number above `after`, in the order of numbers, as far as their attempts are in
@@ -99,12 +116,21 @@ class Feedbacks:
             _join_late(connection)
             names = Names(connection)
             found = []
-            for number, entry_number, first, *values in connection.execute(_GRADED, (after, most)).fetchall():
-                entry = read_entry(connection, entry_number, names)
+            for number, at, first, earlier, *values in connection.execute(_GRADED, (after, most)).fetchall():
+                entry = read_entry(connection, at, names)
                 if entry is not None:
-                    found.append(Graded(number, _feedback(values), entry, first or number))
+                    found.append(Graded(number, _feedback(values), entry, first or number, _earlier(earlier)))
                 names.trim()
             return found
+
+    def since(self, at: float | None) -> Iterator[Feedback]:
+        """What was said of attempts that began then (unix seconds; None: of all) or later, read as it goes."""
+        if not self._store.path.exists():
+            return
+        with self._connected("read") as connection:
+            _join_late(connection)
+            for values in connection.execute(_SINCE, (float("-inf") if at is None else at,)):
+                yield _feedback(values)
 
     def unreadable(self) -> int:
         """How many rows hold what nobody can have given through us, as a score of 5: the ledger was changed by other
@@ -213,6 +239,27 @@ def _join_late(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE feedback SET looked = ? WHERE entry = 0 AND number <= ?", (latest, last))
 
 
+def _said_before(row: tuple[int, int, float, float, str] | None) -> tuple[int, str]:
+    """`first` and `earlier` of the row that takes the place of this one."""
+    if row is None:
+        return 0, ""
+    number, first, score, reliability, earlier = row
+    said = (*_earlier(earlier), Said(number, score, reliability))
+    return first or number, _encode(said[-MOST_EARLIER:]).decode()
+
+
+def _earlier(stored: str) -> tuple[Said, ...]:
+    """() for what was damaged."""
+    try:
+        return _decode(stored) if stored else ()
+    except (msgspec.DecodeError, TypeError):
+        return ()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(tuple[Said, ...]).decode
+
+
 def _values(feedback: Feedback) -> tuple[object, ...]:
     """In the order of _COLUMNS."""
     ids = (pack_id(feedback.call_id), pack_id(feedback.attempt_id))
@@ -242,17 +289,17 @@ def _deviation(count: int, mean: float, mean_of_squares: float) -> float | None:
 
 _COLUMNS = "call_id, attempt_id, at, score, source, reliability, key, why"
 
-_ADD = f"INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD = f"INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first, earlier) VALUES ({', '.join('?' * 12)})"
 
-_FIRST = """
-SELECT coalesce(max(CASE WHEN first THEN first ELSE number END), 0) FROM feedback
+_BEFORE = """
+SELECT number, first, score, reliability, earlier FROM feedback
 WHERE call_id = ? AND source = ? AND key = ? AND attempt_id = ? AND entry != 0
 """
 """What waits for its entry was given to no learner yet."""
 
 _JOIN = f"""
-INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first)
-SELECT {_COLUMNS}, ?, 0, first FROM feedback WHERE number = ? AND entry = 0
+INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first, earlier)
+SELECT {_COLUMNS}, ?, 0, first, earlier FROM feedback WHERE number = ? AND entry = 0
 """
 """The row is replaced by one with a new number. Nothing happens where another process has joined it meanwhile."""
 
@@ -276,9 +323,15 @@ _IS_READABLE = f"""(
 )"""
 
 _GRADED = f"""
-SELECT number, entry, first, {_COLUMNS} FROM feedback
+SELECT number, entry, first, earlier, {_COLUMNS} FROM feedback
 WHERE number > ? AND entry != 0 AND {_IS_READABLE} AND EXISTS (SELECT 1 FROM entries WHERE {ENTRY_OF})
 ORDER BY number LIMIT ?
+"""
+
+_SINCE = f"""
+SELECT {", ".join(f"feedback.{column}" for column in _COLUMNS.split(", "))} FROM feedback
+WHERE entry != 0 AND {_IS_READABLE} AND EXISTS (SELECT 1 FROM entries WHERE {ENTRY_OF} AND entries.at >= ?)
+ORDER BY number
 """
 
 _MEANS = f"""

@@ -54,7 +54,20 @@ def add_finishes(connection: sqlite3.Connection) -> None:
     connection.execute(_FEEDBACK_WHY)
 
 
-MIGRATIONS = (create_ledger, add_budgets, add_key_rights, gather_contexts, add_learning, add_finishes)
+def add_corrections(connection: sqlite3.Connection) -> None:
+    """What a giver had said before: whoever learned from it can take that back."""
+    connection.execute(_FEEDBACK_EARLIER)
+
+
+MIGRATIONS = (
+    create_ledger,
+    add_budgets,
+    add_key_rights,
+    gather_contexts,
+    add_learning,
+    add_finishes,
+    add_corrections,
+)
 
 
 def _numbers_of_contexts(connection: sqlite3.Connection) -> dict[tuple[int | None, ...], int]:
@@ -308,6 +321,7 @@ _FEEDBACK_INDEXES = (
 )
 
 _FEEDBACK_WHY = "ALTER TABLE feedback ADD COLUMN why TEXT NOT NULL DEFAULT ''"
+_FEEDBACK_EARLIER = "ALTER TABLE feedback ADD COLUMN earlier TEXT NOT NULL DEFAULT ''"
 
 _STATES = """
 CREATE TABLE states (

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from statistics import quantiles
 from typing import Final, Literal, get_args
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from ..core import FAULTS_OF_UPSTREAMS, InvalidCall, Nanos, Weighed
+from ..core import FAULTS_OF_UPSTREAMS, Finish, InvalidCall, Nanos, Weighed
 from .candidates import unpack_drawn
 from .entries import Body, Entry
 from .names import Names
@@ -56,8 +56,10 @@ class PerformanceRow(Struct, frozen=True):
     requests: int
     ok: int
     cancelled: int
+    useless: float
+    """Of those that were ok: answers that failed by what they were, each counted as far as that is to be believed."""
     success_rate: float | None
-    """Of the attempts that were not cancelled; None where all were."""
+    """Of the attempts that were not cancelled, those that were ok and of use; None where all were cancelled."""
     seconds: Spread
     ttft: Spread
     mean_tokens: float | None
@@ -91,6 +93,9 @@ class Speed(Struct, frozen=True):
     tokens_squared: float
     tokens_by_ttft: float
     """Sum of the products."""
+    lengths: Mapping[tuple[str, str], tuple[int, float]] = {}
+    """By complexity and task of the prompt, '' where it was not read: of answers that came to their own end, and whose
+    tokens are known, their number and their tokens."""
 
 
 class Chosen(Struct, frozen=True):
@@ -128,13 +133,15 @@ class Queries:
             rows = connection.execute(_PERFORMANCE, period).fetchall()
             seconds = _by_model(connection.execute(_TIMES.format(column="seconds"), period))
             ttft = _by_model(connection.execute(_TIMES.format(column="ttft"), period))
+            useless = dict[str, float](connection.execute(_USELESS, period).fetchall())
         return [
             PerformanceRow(
                 model=model,
                 requests=requests,
                 ok=ok,
                 cancelled=cancelled,
-                success_rate=ok / (requests - cancelled) if requests > cancelled else None,
+                useless=useless.get(model, 0.0),
+                success_rate=(ok - useless.get(model, 0.0)) / (requests - cancelled) if requests > cancelled else None,
                 seconds=_spread(seconds.get(model, [])),
                 ttft=_spread(ttft.get(model, [])),
                 mean_tokens=tokens / tokens_known if tokens_known else None,
@@ -152,7 +159,11 @@ class Queries:
             return []
         with self._reading() as connection:
             connection.create_function("cached_tokens", 1, _cached_tokens, deterministic=True)
-            return [Speed(*row) for row in connection.execute(_SPEEDS, (latest,))]
+            lengths: dict[str, dict[tuple[str, str], tuple[int, float]]] = {}
+            for model, complexity, task, answers, tokens in connection.execute(_LENGTHS, (latest,)):
+                lengths.setdefault(model, {})[complexity, task] = (answers, tokens)
+            speeds = [Speed(*row) for row in connection.execute(_SPEEDS, (latest,))]
+        return [structs.replace(one, lengths=lengths.get(one.model, {})) for one in speeds]
 
     def chosen(self, since: float, latest: int = 1000) -> list[Chosen]:
         """The `latest` choices of routes, the newest first: without those whose attempt tells nothing of the model.
@@ -221,6 +232,9 @@ def parse_since(text: str, now: float) -> float:
         ) from error
 
 
+CUT_SHORT: Final[tuple[Finish, ...]] = ("length", "filter", "refusal", "pause")
+"""How answers end that tell little of how long answers are."""
+
 MOST_LOOKED_AT: Final = 20_000
 """Attempts, for the latest choices among them: some milliseconds."""
 
@@ -268,6 +282,14 @@ FROM (
 WHERE model != '' GROUP BY 1
 """
 
+_LENGTHS = f"""
+SELECT model, complexity, task, count(*), total(output_tokens)
+FROM (SELECT * FROM entries ORDER BY number DESC LIMIT ?) AS entries JOIN contexts ON contexts.id = entries.context
+WHERE model != '' AND {_IS_OK} AND output_tokens IS NOT NULL
+    AND finish NOT IN ({", ".join(f"'{finish}'" for finish in CUT_SHORT)})
+GROUP BY 1, 2, 3
+"""
+
 _CHOSEN = f"""
 SELECT contexts.model, cost, details
 FROM (SELECT number, at, context, decision_id, cost, details FROM entries ORDER BY number DESC LIMIT ?) AS entries
@@ -278,6 +300,13 @@ ORDER BY number DESC LIMIT ?
 """
 
 _TIMES = f"SELECT model, {{column}} FROM {_ENTRIES} {_PERIOD} AND {{column}} IS NOT NULL AND {_IS_OK}"
+
+_USELESS = f"""
+SELECT model, total(reliability)
+FROM feedback CROSS JOIN entries ON entries.attempt_id = feedback.attempt_id AND entries.call_id = feedback.call_id
+    CROSS JOIN contexts ON contexts.id = entries.context
+WHERE entries.at >= ? AND entries.at < ? AND source = 'automatic' AND {_IS_OK} GROUP BY 1
+"""
 
 _BEGINS = " OR ".join(
     f"substr(CASE typeof({column}) WHEN 'blob' THEN lower(hex({column})) ELSE {column} END, 1, length(:beginning))"

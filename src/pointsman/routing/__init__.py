@@ -20,6 +20,7 @@ from .decision import (
     Outcome,
     Policy,
     Prefill,
+    Retracted,
     RouteState,
     Rubric,
     Seen,
@@ -27,6 +28,7 @@ from .decision import (
 from .expectations import qualities, quality_of
 from .filters import reason_against
 from .learning import changed_models, learn, merge, sound, with_beliefs
+from .lengths import Lengths, all_lengths, by_kind, kind_of
 from .objective import Objective
 from .prompt import Prompt, read_prompt, recorded_prompt
 from .sizes import estimate_tokens, text_tokens
@@ -53,17 +55,22 @@ __all__ = [
     "Forecast",
     "Forecaster",
     "Grade",
+    "Lengths",
     "Objective",
     "Outcome",
     "Policy",
     "Prefill",
     "Prompt",
+    "Retracted",
     "RouteState",
     "Rubric",
     "Seen",
     "Weights",
+    "all_lengths",
+    "by_kind",
     "changed_models",
     "estimate_tokens",
+    "kind_of",
     "learn",
     "merge",
     "preset_bounds",

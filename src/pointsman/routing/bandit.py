@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from .decision import Believes, Estimate, Evidence, Grade
@@ -68,6 +69,11 @@ class Beliefs:
             for mean, sd in zip(means, np.sqrt(np.maximum(variances, 0.0)), strict=True)
         ]
 
+    def of(self, model: str) -> tuple[Floats, Floats]:
+        """Mean (d,) and covariance (d, d) of one model's β + θ."""
+        row = self._row.get(model, -1)
+        return self._means[row], self._covariances[row]
+
 
 def believe(evidence: Mapping[str, Evidence]) -> Beliefs | None:
     """The posterior after all evidence; None where there is none.
@@ -79,8 +85,7 @@ def believe(evidence: Mapping[str, Evidence]) -> Beliefs | None:
     if not graded:
         return None
     size = len(next(iter(graded.values())).moment)
-    spread = np.full(size, SLOPE_SD)
-    spread[0], spread[CONTEXT:] = LEVEL_SD, KIND_SD
+    spread = _spread(size)
     precision = np.diag(1 / spread**2)
     shared_precision = np.eye(size) / SHARED_SD**2
     shared_moment = np.zeros(size)
@@ -105,6 +110,18 @@ def believe(evidence: Mapping[str, Evidence]) -> Beliefs | None:
     return Beliefs(list(graded), np.array(means), np.array(covariances))
 
 
+def _spread(size: int) -> Floats:
+    """The standard deviations of θ before any grade."""
+    spread = np.full(size, SLOPE_SD)
+    spread[0], spread[CONTEXT:] = LEVEL_SD, KIND_SD
+    return spread
+
+
+def _prior(size: int) -> tuple[Floats, Floats]:
+    """Mean and covariance of β + θ before any grade."""
+    return np.zeros(size), np.diag(_spread(size) ** 2 + SHARED_SD**2)
+
+
 def gather(grades: Sequence[Grade], epoch: int = 0) -> Evidence:
     """The sums over grades of one model. All contexts have the same length, and at least one grade is given."""
     contexts = np.array([grade.context for grade in grades])
@@ -119,6 +136,27 @@ def gather(grades: Sequence[Grade], epoch: int = 0) -> Evidence:
     )
 
 
+def corrected(evidence: Evidence, grades: Sequence[Grade]) -> Evidence:
+    """With these grades in place of what they retract, where that is in the evidence. What lay before a fall is not:
+    it tells nothing of the model as it is, whatever is thought of it by now."""
+    for grade in grades:
+        before = grade.instead
+        if before is None or before.number <= evidence.since or len(grade.context) != len(evidence.moment):
+            continue
+        added = gather([grade])
+        taken = gather([structs.replace(grade, score=before.score, reliability=before.reliability)])
+        evidence = structs.replace(
+            evidence,
+            gram=_exchanged(evidence.gram, taken.gram, added.gram),
+            moment=_exchanged(evidence.moment, taken.moment, added.moment),
+        )
+    return evidence
+
+
+def _exchanged(sums: Sequence[float], taken: Sequence[float], added: Sequence[float]) -> tuple[float, ...]:
+    return tuple(total + (more - less) for total, less, more in zip(sums, taken, added, strict=True))
+
+
 def unbiased(grade: Grade) -> tuple[float, float]:
     """What the grade says once its giver's errors are taken out, and its weight (one over the noise's variance).
 
@@ -130,14 +168,24 @@ def unbiased(grade: Grade) -> tuple[float, float]:
     return (grade.score - (1 - sharpness) / 2) / sharpness, 1 / noise
 
 
-def surprise(grade: Grade, beliefs: Believes | None) -> float:
-    """How far below its expectation a grade lies, in standard deviations of what a grade may be."""
-    truth, weight = unbiased(grade)
-    expected, variance = grade.prior, PRIOR_SD**2
-    if beliefs is not None:
-        gain = beliefs.about(grade.context, [grade.model])[0]
-        expected, variance = grade.prior + gain.value, gain.sd**2
-    return (expected - truth) / math.sqrt(1 / weight + variance)
+def surprises(grades: Sequence[Grade], beliefs: Believes | None) -> list[float]:
+    """How far below its expectation each grade of one model lies, in standard deviations of what a grade may be.
+
+    What is expected follows the grades one by one, from `beliefs` on: those before them. So no surprise is told twice,
+    however many grades come at once: the first bad poem is a surprise, the tenth is none.
+    """
+    mean, covariance = beliefs.of(grades[0].model) if isinstance(beliefs, Beliefs) else _prior(len(grades[0].context))
+    found = []
+    for grade in grades:
+        phi = np.asarray(grade.context)
+        truth, weight = unbiased(grade)
+        shared = covariance @ phi
+        variance = float(phi @ shared) + 1 / weight
+        beyond = truth - grade.prior - float(phi @ mean)
+        found.append(-beyond / math.sqrt(variance))
+        gain = shared / variance
+        mean, covariance = mean + gain * beyond, covariance - np.outer(gain, shared)
+    return found
 
 
 def chances_to_be_best(means: Sequence[float], sds: Sequence[float]) -> list[float]:

@@ -44,13 +44,14 @@ def choose(
     considered: Sequence[Considered],
     *,
     floor: float,
+    is_asked_for: bool,
     exploration: Exploration | None,
     conversation: Conversation | None,
     switch: float,
     rng: Random,
 ) -> Selection:
-    """`considered`: best score first, the rejected ones last. `floor`: the quality that is good enough. Without
-    `exploration` nothing is tried out.
+    """`considered`: best score first, the rejected ones last. `floor`: the quality that is good enough, or that
+    was asked for. Without `exploration` nothing is tried out.
 
     A conversation stays with its model until another one's score is ahead by `switch`; while a tool's result is
     awaited it stays in any case. In neither case is anything tried out.
@@ -63,7 +64,9 @@ def choose(
         return _taken(considered, serving, stays, {stays.model: 1.0}, _why_it_stays(stays, serving[0], conversation))
     if exploration is None:
         return _taken(considered, serving, serving[0], {serving[0].model: 1.0})
-    shares = _shares(_worth_trying(serving, floor, exploration), exploration)
+    # Who asked for what even the best does not reach wants that one, and no trials; else none worse than it is tried.
+    needed = floor if is_asked_for else min(floor, _quality(serving[0]))
+    shares = _shares(_worth_trying(serving, needed, exploration), exploration)
     drawn = _draw(shares, rng)
     taken = next(one for one in serving if one.model == drawn)
     if taken is serving[0]:
@@ -90,10 +93,9 @@ def _why_it_stays(stays: Considered, best: Considered, conversation: Conversatio
     return f" {stays.model} stays: {best.model} is ahead by less than changing the model of a conversation costs."
 
 
-def _worth_trying(serving: Sequence[Considered], floor: float, exploration: Exploration) -> list[Considered]:
-    """The best-scored one, and those that may be as good: inside the quality floor, where that one is."""
+def _worth_trying(serving: Sequence[Considered], needed: float, exploration: Exploration) -> list[Considered]:
+    """The best-scored one, and those that may be as good and have the quality that is needed."""
     best = serving[0]
-    needed = min(floor, _quality(best))
     return [
         one
         for one in serving

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from .demands import work
+from .foreign import NOTHING, ForeignCues
 from .wording import Wording, word_set
 
 Complexity = Literal["simple", "moderate", "complex"]
@@ -20,26 +22,34 @@ MOST_HARD_WORDS = 6
 
 
 def complexity_probabilities(
-    wording: Wording, tasks: Mapping[str, float], *, steps: int, questions: int, code: bool, hard_words: int = 0
+    wording: Wording,
+    tasks: Mapping[str, float],
+    *,
+    steps: int,
+    questions: int,
+    numbers: int = 0,
+    code: bool,
+    foreign: ForeignCues = NOTHING,
 ) -> dict[str, float]:
     """Complexity → probability, in the order of COMPLEXITIES, summing to 1.
 
-    `tasks`: task → probability. `steps`: numbered or bulleted lines; `questions`: question marks; `hard_words`: those
-    of other languages than English, of which HARD has none.
+    `tasks`: task → probability. `steps`: numbered or bulleted lines; `questions`: question marks; `numbers`: how many
+    there are; `foreign`: what says the same in other languages than English.
     """
-    words = [token for token in wording.tokens if token not in _PUNCTUATION]
-    known = set(words)
+    known = frozenset(wording.tokens) - _PUNCTUATION
+    easy = known & (EASY if "story" not in known else EASY - _KINDS_OF_STORY)
     score = (
         0.55 * math.log1p(max(_length(wording.instruction) - 40, 0) / 60)
-        + 0.8 * min(len(known & HARD) + hard_words, MOST_HARD_WORDS) ** 0.8
-        + 0.45 * min(len(known & DEMANDING), 4)
-        - 0.5 * min(len(known & EASY), 2)
+        + 0.8 * min(len(known & HARD) + foreign.hard, MOST_HARD_WORDS) ** 0.8
+        + 0.45 * min(len(known & DEMANDING) + foreign.demanding, 4)
+        - 0.5 * min(len(easy), 2)
         + 0.14 * min(_demands(wording), 8)
         + 0.3 * min(steps, 8) ** 0.7
         + 0.25 * min(max(questions - 1, 0), 4)
         + 0.25 * code
-        + 0.9 * (not known.isdisjoint(_SIGNS_OF_BIG) and _BIG.search(wording.instruction) is not None)
-        + sum(_TASK_WEIGHT.get(task, 0.0) * probability for task, probability in tasks.items())
+        + 0.9 * _is_big(wording, known, foreign)
+        + work(wording, known, tasks, numbers=numbers, made_abroad=foreign.size)
+        + sum([weight * tasks.get(task, 0.0) for task, weight in _TASK_WEIGHT.items()])
     )
     above_simple, above_moderate = (
         _logistic(SHARPNESS * (score - TO_MODERATE)),
@@ -48,27 +58,37 @@ def complexity_probabilities(
     return {"simple": 1 - above_simple, "moderate": above_simple - above_moderate, "complex": above_moderate}
 
 
+def _is_big(wording: Wording, known: frozenset[str], foreign: ForeignCues) -> bool:
+    """Whether a proof is asked for, an exact number of things, or something thorough."""
+    return foreign.proof or (not known.isdisjoint(_SIGNS_OF_BIG) and _BIG.search(wording.instruction) is not None)
+
+
 def _length(instruction: str) -> float:
     """Characters, as an alphabet would need them: a Chinese one says about as much as three."""
     if instruction.isascii():
         return len(instruction)
-    return len(instruction) + 2 * sum(character > "\u2e80" for character in instruction[:4_000])
+    return len(instruction) + 2 * len(_WIDE.findall(instruction, 0, 4_000))
 
 
 def _demands(wording: Wording) -> int:
     """What an answer must meet: the joints of the sentences."""
-    return wording.instruction[:4_000].count(",") + sum(token in _JOINTS for token in wording.tokens)
+    text = wording.instruction[:4_000]
+    commas = text.count(",") if text.isascii() else sum(map(text.count, ",，、"))
+    return commas + sum(map(_JOINTS.__contains__, wording.tokens))
 
 
+_WIDE = re.compile("[\u2e81-\U0010ffff]")
 _PUNCTUATION = frozenset(".?")
-_JOINTS = word_set("and with without must should that which while so und et y")
+_KINDS_OF_STORY = frozenset({"short"})
+"""A short story is short among novels."""
+_JOINTS = word_set("and with without must should that which while so und mit et avec y con e и с")
 _SIGNS_OF_BIG = word_set(
-    "words word o least exactly most than scratch step step-by-step depth in-depth end end-to-end production "
+    "o least exactly most than scratch step step-by-step depth in-depth end end-to-end production "
     "production-ready production-grade prove proof show"
 )
 """One of these stands in every text that _BIG fits."""
 _BIG = re.compile(
-    r"\b[1-9][\d,.]{3,} ?-?words?\b|\bo\([^)\n]{1,20}\)|\b(?:at least|exactly|at most|no more than) \d+|"
+    r"\bo\([^)\n]{1,20}\)|\b(?:at least|exactly|at most|no more than) \d+|"
     r"\b(?:from scratch|step[- ]by[- ]step|in[- ]depth|end[- ]to[- ]end|production[- ](?:ready|grade))\b|"
     r"\b(?:prove|proof|show that)\b",
     re.IGNORECASE,
@@ -100,7 +120,7 @@ _TASK_WEIGHT: Mapping[str, float] = {
     "mathematics": 0.6,
     "analysis": 1.1,
     "coding": 0.5,
-    "decomposition": 0.5,
+    "decomposition": 0.8,
     "structure assessment": 0.2,
     "rationale generation": 0.2,
     "classification": -0.4,

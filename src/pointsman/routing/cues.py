@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .subjects import LATE_MATHEMATICS, SIZES
 from .wording import word_set
 
 _MAKE = "write|implement|create|build|code|develop|make|generate|add|give|show|need|design"
@@ -34,7 +35,7 @@ _PIECE = (
     "poem|story|essay|letter|email|haiku|article|blog|post|song|speech|limerick|tagline|slogan|description|novel|"
     "chapter|scene|dialogue|monologue|toast|review|report|proposal|paper|note|announcement|caption|captions|verse|"
     "lyrics|sonnet|ballad|bio|biography|obituary|invitation|newsletter|script|screenplay|memo|press|joke|jokes|names|"
-    "ideas|titles|headline|headlines|paragraph|cover|resume|vows|eulogy|fable|tale|rap|card|message|reply|advert|ad"
+    "ideas|titles|headline|headlines|paragraph|cover|resume|vows|eulogy|fable|tale|rap|card|message|reply|advert|ad|tweet"
 )
 _LANGUAGE = (
     "french|german|spanish|italian|chinese|japanese|english|portuguese|russian|arabic|korean|dutch|polish|hindi|"
@@ -51,9 +52,11 @@ _FIELD = (
     "parameter|parameters|argument|arguments|field|fields|slot|slots|value|values|key-value|form|variables|entities"
 )
 
-MAKING = word_set("write create generate compose draft implement develop code build design need")
+MAKING = word_set("write create generate compose draft implement develop code build design need make program construct")
 MADE: Mapping[str, str] = {
+    **dict.fromkeys((name for name in SIZES if name not in ("framework", "solver", "platform", "game")), "coding"),
     **dict.fromkeys(_PIECE.split("|"), "writing"),
+    **dict.fromkeys(("grant application", "job application", "business plan", "marketing plan"), "writing"),
     **dict.fromkeys((*_CODE_THING.split("|"), "expression", "expressions"), "coding"),
 }
 """What is made → the task that it is."""
@@ -98,6 +101,10 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
     },
     "tool-use formatting": {
         "function|tool|api call|calls|invocation|invocations": 3.0,
+        "> return|answer|output|emit|give .. call|invocation": 3.0,
+        "json|yaml of|for .. call": 1.6,
+        "call as|in json": 3.0,
+        "tool|tools|function|functions .. called|invoked|invoke": 1.6,
         "tool_calls|function_call|tool-call|tool-calls|function-call|tool-use": 3.0,
         "> call|invoke|use .. tool|function|api": 2.8,
         "format|write|convert|turn|return|output|emit .. as|to|into .. tool|function|call|calls|invocation": 1.6,
@@ -179,6 +186,18 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "function|class|code|bug|api|endpoint|script|algorithm|repo|repository|commit|codebase|async|thread": 1.0,
         "lock-free|concurrency|distributed|multithreaded|backend|frontend|microservices|recursion|quicksort|mutex": 1.0,
         "type hints|annotations": 1.0,
+        "_code_": 1.4,
+        "last|latest|first|previous|my|a commit|commits": 1.4,
+        f"> why .. my .. {_CODE_THING}|{_CODE_LANGUAGE}|div|flexbox|grid|selector|container|build": 2.6,
+        f"> translate|port|convert|rewrite|turn .. {_CODE_LANGUAGE} to|into|in {_CODE_LANGUAGE}|go|r|c": 5.5,
+        "> rename|delete|remove|change|move|bump|set .. variable|import|imports|function|class|method|parameter|column|"
+        "line|port|dependency|constant": 2.2,
+        "td|div|span|flexbox|navbar|iframe|z-index|viewport|dom|svg|vlookup|xlookup|countif|sumif|javascript's": 2.0,
+        "footer|header|margin|padding|selector|stylesheet|button|webpage": 0.8,
+        "excel|spreadsheet|spreadsheets|sheets|pivot": 1.4,
+        "formula .. column|columns|cell|cells|row|rows": 2.4,
+        "time|space complexity": 2.0,
+        "find|spot|where's|what's .. bug|mistake .. _code_": 3.0,
         "regular expression|expressions": 1.8,
     },
     "writing": {
@@ -187,6 +206,12 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "> suggest|propose|brainstorm|invent .. name|names|title|titles|slogan|tagline|ideas": 2.6,
         "come up with": 1.8,
         "> draft|compose": 1.6,
+        "> reply|respond to|that|saying|telling": 2.4,
+        "> reply|respond|answer|tell|write|text saying|that": 1.2,
+        "> answer this|my|the|that mail|email|letter|message": 3.2,
+        "> text|message|email|mail my|our|the|his|her": 2.6,
+        "grant|job application": 2.0,
+        "business|marketing plan": 2.0,
         "> write": 1.0,
         "poem|haiku|limerick|sonnet|lyrics|short-story|slogan|tagline|novel|toast|eulogy|story": 1.4,
         "creative|narrator|protagonist|fiction|rhyming|plot": 1.0,
@@ -200,6 +225,9 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "advantages|benefits|strengths and|or disadvantages|drawbacks|risks|weaknesses": 2.6,
         "trade-offs|tradeoffs|trade-off|tradeoff|swot|pestle|counterfactual": 1.8,
         "differ|difference|differences": 1.6,
+        "clause|contract|agreement .. risk|risks|obliges|means|hurt|hurts": 2.0,
+        "sentence|clause|line|paragraph by sentence|clause|line|paragraph": 1.8,
+        "each sentence|clause|paragraph": 1.4,
         "how|what .. differ|compare|difference|differences": 1.4,
         "what does|do|can .. tell|mean|imply|suggest|show": 1.2,
         "> what .. implications|impact|effect|effects|consequences|risks|trends": 2.0,
@@ -209,6 +237,9 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "> solve|calculate|compute|integrate|differentiate|prove|factor|factorise|factorize|evaluate": 2.0,
         "solve|equation|equations|integral|derivative|theorem|eigenvalue|eigenvalues|matrix|polynomial|algebra": 1.8,
         "> prove|show that|there|if|every": 2.2,
+        LATE_MATHEMATICS: 1.3,
+        "> show|prove that|every .. group|ring|field|graph|set|number|integer|integers|function": 2.0,
+        "> find|determine all .. functions|integers|primes|pairs|polynomials|values|f": 3.0,
         "prove|proof|lemma|modulo|prime|primes|abelian|isomorphic|finite|infinitely|irrational|convergence": 1.3,
         "how many|much|long|far|old|fast": 1.8,
         "calculate|compute|probability|percent|percentage|geometry|average|median|triangle|radius|perimeter": 1.5,
@@ -236,6 +267,7 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "> summarise|summarize|condense|recap|abridge|shorten|digest": 3.2,
         "summarise|summarize|summarised|summarized|summary|condense|recap|gist|abstract|synopsis|tldr|overview": 2.4,
         "tl dr": 3.0,
+        "gist|synopsis|recap of": 1.6,
         "key|main points|takeaways|ideas|findings|message|messages": 2.2,
         "sum|boil|cut|wrap .. up|down": 1.8,
         "> sum|boil": 1.2,
@@ -256,6 +288,8 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "mentioned|appear|appears|occurring in|here": 1.4,
         "> go through": 1.0,
         "as json|table|csv|list": 1.2,
+        "json .. keys|fields|properties": 2.6,
+        "> from the .. below|following": 1.0,
         "addresses|dates|urls|emails|names|prices|phone|numbers|companies|persons|people": 0.9,
     },
     "chat": {
@@ -268,6 +302,9 @@ PHRASES: Mapping[str, Mapping[str, float]] = {
         "i'm|im|i bored|tired|sad|happy|lonely|feeling|feel": 1.5,
         "> tell me|us": 1.6,
         "> recommend": 1.6,
+        "> what is|are|does|do|was a|an": 0.9,
+        "> what's a|an": 0.9,
+        "> when|where|who was|were|did|came": 1.6,
         "what|where|which should i|we": 1.5,
         "entertain|joke|fun|weather|favourite|favorite|tonight|weekend|birthday": 0.8,
         "capital|population|tallest|largest|president|mountain|country|king|queen": 0.8,

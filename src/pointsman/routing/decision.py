@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ..core import Call, Nanos
 from ..stats.drift import Drift
 from .complexity import Complexity
+from .lengths import Lengths
 from .prompt import Prompt
 
 Deployment = Literal["local", "free", "paid"]
@@ -85,7 +86,11 @@ class Considered(Struct, frozen=True):
     cost: Estimate | None = None
     """Nano-dollars; None where a price is unknown."""
     seconds: Estimate | None = None
-    """Until the answer is whole; None where no speed is known."""
+    """Until the answer is whole: "assumed" where only the speed of its like is known, None where none is."""
+
+    @property
+    def has_known_speed(self) -> bool:
+        return self.seconds is not None and self.seconds.source != "assumed"
 
     @property
     def expected_cost(self) -> Nanos | None:
@@ -201,6 +206,7 @@ class Seen(Struct, frozen=True):
     its time as time of writing."""
     output_tokens: int = 0
     prefill: Prefill = Prefill()
+    lengths: Lengths = Lengths()
 
     def __add__(self, other: Seen) -> Seen:
         return Seen(
@@ -211,6 +217,7 @@ class Seen(Struct, frozen=True):
             timed=self.timed + other.timed,
             output_tokens=self.output_tokens + other.output_tokens,
             prefill=self.prefill + other.prefill,
+            lengths=self.lengths + other.lengths,
         )
 
 
@@ -223,6 +230,8 @@ class Evidence(Struct, frozen=True):
 
     epoch: int = 0
     """Counted up when the model was found to have changed: what lies before says nothing of it any more."""
+    since: int = 0
+    """`Grade.number` of the last one that lay before: of what came up to it, nothing is in these sums."""
     grades: int = 0
     gram: tuple[float, ...] = ()
     """Σ w·φφᵀ, row by row: d² numbers."""
@@ -233,10 +242,12 @@ class Evidence(Struct, frozen=True):
         """Of two epochs the later one holds."""
         if self.epoch != other.epoch:
             return self if self.epoch > other.epoch else other
+        since = max(self.since, other.since)
         if not (self.grades and other.grades):
-            return self if self.grades else other
+            return structs.replace(self if self.grades else other, since=since)
         return Evidence(
             epoch=self.epoch,
+            since=since,
             grades=self.grades + other.grades,
             gram=tuple(map(float.__add__, self.gram, other.gram)),
             moment=tuple(map(float.__add__, self.moment, other.moment)),
@@ -255,6 +266,8 @@ class RouteState(Struct, frozen=True):
 
     version: int = 0
     seen: Mapping[str, Seen] = {}
+    lengths: Lengths = Lengths()
+    """Of all models: what those of `seen` add up to."""
     evidence: Mapping[str, Evidence] = {}
     drift: Mapping[str, Drift] = {}
     """By model: whether its grades have begun to fall."""
@@ -277,8 +290,20 @@ class Outcome(Struct, frozen=True):
     output_tokens: int = 0
     input_tokens: int | None = None
     """That were read, without those from a cache."""
+    kind: str = ""
+    """`kind_of` its prompt."""
+    ended: bool = True
+    """The answer came to its own end, so that its length tells of others."""
     spent: Nanos = Nanos(0)
     explored: Nanos = Nanos(0)
+
+
+class Retracted(Struct, frozen=True):
+    """A grade of the same answer that another one takes the place of."""
+
+    number: int
+    score: float
+    reliability: float
 
 
 class Grade(Struct, frozen=True):
@@ -292,6 +317,10 @@ class Grade(Struct, frozen=True):
     """The quality that was expected of the model without learning."""
     reliability: float = 1.0
     """0 to 1: the giver is right with probability (1 + reliability)/2."""
+    number: int = 0
+    """In the order in which grades came."""
+    instead: Retracted | None = None
+    """Its giver changed his mind: what he said before was learned, and is to be taken back."""
 
 
 NO_FORECAST = Forecast()

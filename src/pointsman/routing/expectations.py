@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, median
 
 from msgspec import Struct, structs
 
 from ..core import TOKENS_PER_MTOK, Nanos, tokens_cost
 from .decision import NO_FORECAST, Candidate, Conversation, Estimate, Forecast, RouteState, Seen
 from .latency import SEEN_ENOUGH, seconds_of
+from .lengths import expected_length, kind_of
 from .prompt import Prompt
 
+NOTHING_SEEN = Seen()
 UNKNOWN_QUALITY = 0.5
-USUAL_TOKENS = 400
-"""What an answer takes when nobody says: about the median of chat answers."""
-USUAL_ANSWERS = 10
-"""With so many answers of the usual length every model begins."""
 
 RUBRIC_SD, PROFILE_SD, UNKNOWN_SD = 0.1, 0.15, 0.25
 """How far a stated quality may be off: of the task, over all tasks, of a model of which nothing is said."""
@@ -90,24 +88,58 @@ class Expense(Struct, frozen=True):
     cost: Estimate | None
     """Nano-dollars; None where a price is unknown."""
     seconds: Estimate | None
-    """Until the answer is whole; None where no speed is known."""
+    """Until the answer is whole: "assumed" where only that of its like is known, None where none is."""
     worst: Nanos | None
     """The cost where the answer takes all that the caller allows."""
 
 
-def expense_of(
-    candidate: Candidate,
+def expenses_of(
+    candidates: Sequence[Candidate],
     prompt: Prompt,
     state: RouteState,
     *,
     max_tokens: int | None = None,
     forecast: Forecast = NO_FORECAST,
     conversation: Conversation | None = None,
+) -> list[Expense]:
+    """Of each candidate. How long the answer gets says what it costs and how long it takes, so both follow the prompt
+    where a router was fitted, and the model's own ways where it has answered.
+
+    A speed that nobody knows is taken to be that of its like, the candidates that run at such a place: else whoever was
+    never measured would be taken for quick among the slow."""
+    found = [
+        _expense(candidate, prompt, state, max_tokens=max_tokens, forecast=forecast, conversation=conversation)
+        for candidate in candidates
+    ]
+    if all(one.seconds for one in found):
+        return found
+    known: dict[str, list[float]] = {}
+    for candidate, expense in zip(candidates, found, strict=True):
+        if expense.seconds is not None:
+            known.setdefault(candidate.deployment, []).append(expense.seconds.value)
+    return [
+        structs.replace(expense, seconds=_like(known[candidate.deployment]))
+        if expense.seconds is None and candidate.deployment in known
+        else expense
+        for candidate, expense in zip(candidates, found, strict=True)
+    ]
+
+
+def _like(known: Sequence[float]) -> Estimate:
+    seconds = median(known)
+    return Estimate(seconds, seconds, "assumed")
+
+
+def _expense(
+    candidate: Candidate,
+    prompt: Prompt,
+    state: RouteState,
+    *,
+    max_tokens: int | None,
+    forecast: Forecast,
+    conversation: Conversation | None,
 ) -> Expense:
-    """How long the answer gets says what it costs and how long it takes, so both follow the prompt where a router was
-    fitted, and the model's own ways where it has answered."""
-    seen = state.seen.get(candidate.name)
-    tokens = _tokens(candidate, prompt, seen, forecast)
+    tokens = _tokens(candidate, prompt, state, forecast)
     if max_tokens is not None and 0 < max_tokens < tokens.value:
         tokens = structs.replace(tokens, value=float(max_tokens), sd=min(tokens.sd, max_tokens))
     cached = _cached(candidate, prompt, conversation)
@@ -118,23 +150,22 @@ def expense_of(
         forecast.cost.get(candidate.name)
         if cost is None
         else Estimate(float(cost), (candidate.output_price or 0) * tokens.sd / TOKENS_PER_MTOK, tokens.source),
-        seconds_of(candidate, prompt.input_tokens - cached, tokens, seen),
+        seconds_of(candidate, prompt.input_tokens - cached, tokens, state.seen.get(candidate.name)),
         _cost(candidate, prompt, max_tokens or round(tokens.value), 0),
     )
 
 
-def _tokens(candidate: Candidate, prompt: Prompt, seen: Seen | None, forecast: Forecast) -> Estimate:
-    """What the router's cost buys, else what this model's answers have taken on average. Lengths vary about as much as
-    their mean, as times of waiting do."""
+def _tokens(candidate: Candidate, prompt: Prompt, state: RouteState, forecast: Forecast) -> Estimate:
+    """What the router's cost buys, else what answers to such prompts have taken. Lengths vary about as much as their
+    mean, as times of waiting do."""
     fitted, price = forecast.cost.get(candidate.name), candidate.output_price
     asked = _cost(candidate, prompt, 0, 0)
     if fitted is not None and price and asked is not None:
         bought = (fitted.value - asked) * TOKENS_PER_MTOK / price
         return Estimate(max(1.0, bought), fitted.sd * TOKENS_PER_MTOK / price, "learned")
-    if seen is None or seen.timed < SEEN_ENOUGH:
-        return Estimate(USUAL_TOKENS, USUAL_TOKENS, "assumed")
-    mean = (USUAL_TOKENS * USUAL_ANSWERS + seen.output_tokens) / (USUAL_ANSWERS + seen.timed)
-    return Estimate(mean, mean, "measured")
+    own = state.seen.get(candidate.name, NOTHING_SEEN).lengths
+    mean = expected_length(kind_of(prompt.complexity, prompt.task), state.lengths, own)
+    return Estimate(mean, mean, "measured" if own.answers >= SEEN_ENOUGH else "assumed")
 
 
 def _cost(candidate: Candidate, prompt: Prompt, output_tokens: int, cached: int) -> Nanos | None:

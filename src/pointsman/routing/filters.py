@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core import Chat, Needs, show_usd, to_usd
 from .decision import Candidate, RouteState
-from .expectations import Expense, expense_of
+from .expectations import Expense, expenses_of
 from .prompt import Prompt, read_prompt
 
 
@@ -28,7 +28,8 @@ def reason_against(candidate: Candidate, needs: Needs) -> str:
     if candidate.unavailable:
         return candidate.unavailable
     prompt = read_prompt(Chat(()))
-    return rejection(candidate, prompt, needs, expense_of(candidate, prompt, RouteState()), None)
+    [expense] = expenses_of([candidate], prompt, RouteState())
+    return rejection(candidate, prompt, needs, expense, None)
 
 
 def _capability(candidate: Candidate, prompt: Prompt) -> str:
@@ -50,7 +51,9 @@ def _context(candidate: Candidate, prompt: Prompt, max_tokens: int | None) -> st
 
 
 def _latency(expense: Expense, needs: Needs) -> str:
-    if needs.max_latency is None or expense.seconds is None or expense.seconds.value <= needs.max_latency:
+    if needs.max_latency is None or expense.seconds is None or expense.seconds.source == "assumed":
+        return ""
+    if expense.seconds.value <= needs.max_latency:
         return ""
     return f"takes about {expense.seconds.value:.2g} s, the limit is {needs.max_latency:g} s"
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING
 
+import numpy as np
 from msgspec import structs
 
 from ..core import from_usd
@@ -27,7 +29,7 @@ class RouterForecaster:
 
     def __init__(self, router: LearnedRouter | None = None) -> None:
         self._reader = Reader()
-        self._router = router
+        self._router = router if router is not None and router.models else None
         self._reader.read("")  # the table is loaded now, not by the first call
 
     @property
@@ -72,7 +74,10 @@ class RouterForecaster:
         router = self._router
         if router is None:
             return Forecast()
-        estimates = router.estimate(Readings.of([reading]), [chars])
+        with np.errstate(over="ignore", invalid="ignore"):
+            estimates = router.estimate(Readings.of([reading]), [chars])
+        if not isfinite(estimates.p.sum() + estimates.p_sd.sum() + estimates.novelty[0]):
+            return Forecast()  # weights that are too large for this prompt: it is chosen for as without a router
         quality = {
             model: Estimate(float(chance), float(sd), "learned")
             for model, chance, sd in zip(router.models, estimates.p[0], estimates.p_sd[0], strict=True)
@@ -85,7 +90,7 @@ class RouterForecaster:
             cost={
                 model: Estimate(float(cost) * NANOS, float(sd) * NANOS, "learned")
                 for model, cost, sd in zip(router.models, estimates.cost[0], estimates.cost_sd[0], strict=True)
-                if cost == cost  # NaN where no cost was ever known
+                if isfinite(cost) and isfinite(sd)  # NaN where no cost was ever known
             },
             best_single=router.models[router.best_single],
             novelty=float(estimates.novelty[0]),

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from .foreign_scripts import ANYWHERE, BY_WORDS
-from .foreign_words import LATIN
+from .foreign_words import EVERYWHERE, LATIN
+from .phrases import CUES_OF
+from .subjects import PRODUCT, SYSTEM
 from .wording import word_set
 
 MOST_WORDS = 250
@@ -26,6 +28,9 @@ MEANS = 3.2
 """What a word counts for the task that it means by itself, in log odds before they are sharpened."""
 MADE, NAMED, ONLY_MADE = 4.0, 1.4, 1.6
 """What an object counts that is to be made, and one that is only named; and a verb of making without an object."""
+SIZE_OF_KIND: Mapping[str, float] = {"system": SYSTEM, "product": PRODUCT}
+LOOKUP = 1.0
+"""What it counts for chat that a fact is asked for."""
 TOGETHER = 3.0
 """What a verb and what it asks for count, neither of which means the task by itself."""
 
@@ -35,11 +40,16 @@ class ForeignCues(Struct, frozen=True):
 
     scores: Mapping[str, float]
     """Task → the sum of its weights."""
-    hard: int
+    hard: int = 0
     """Different words of a hard question."""
+    demanding: int = 0
+    """Words that ask for more than one step: a design, each of several things."""
+    proof: bool = False
+    size: float = 0.0
+    """Of what is to be made (`subjects.SIZES`)."""
 
 
-NOTHING = ForeignCues({}, 0)
+NOTHING = ForeignCues({})
 
 
 def foreign_cues(instruction: str, tokens: Sequence[str], language: str, *, numbers: int) -> ForeignCues:
@@ -60,9 +70,12 @@ def _weighed(found: Iterable[tuple[str, str]], language: str, numbers: int) -> F
     kinds = [kind for kind, _ in dict.fromkeys(found)]
     known = frozenset(kinds)
     scores: defaultdict[str, float] = defaultdict(float, {kind: MEANS for kind in kinds if kind not in _NO_TASK})
+    makes = not known.isdisjoint(("make", "want", "design"))
     thing = _object(kinds, heads_last=language in HEADS_LAST)
-    if thing:
-        scores[_OBJECTS[thing]] += NAMED if known.isdisjoint(("make", "want")) else MADE
+    if thing and (makes or thing not in SIZE_OF_KIND):
+        scores[_OBJECTS[thing]] += MADE if makes else NAMED
+    elif "lookup" in known:
+        scores["chat"] += LOOKUP
     elif "make" in known:
         scores["writing"] += ONLY_MADE
     for task, together in _TOGETHER.items():
@@ -70,7 +83,13 @@ def _weighed(found: Iterable[tuple[str, str]], language: str, numbers: int) -> F
             scores[task] += TOGETHER
     if numbers and "how_many" in known:
         scores["mathematics"] += TOGETHER
-    return ForeignCues(scores, kinds.count("hard"))
+    return ForeignCues(
+        scores,
+        hard=kinds.count("hard"),
+        demanding=kinds.count("design"),
+        proof="proof" in known,
+        size=next((size for kind, size in SIZE_OF_KIND.items() if makes and kind in known), 0.0),
+    )
 
 
 def _object(kinds: Sequence[str], *, heads_last: bool) -> str:
@@ -92,12 +111,14 @@ def _kinds(tokens: Sequence[str], language: str) -> Iterator[tuple[str, str]]:
     for place, token in enumerate(tokens[: MOST_WORDS if language else UNSURE_WORDS]):
         if token == ".":
             yield "end", str(place)
-        beginnings = by_letters.get(token[:2])
-        if beginnings is None:
-            continue
-        here = " ".join(tokens[place : place + LONGEST_PHRASE]) + " "
-        for beginning, kind in beginnings:
-            if here.startswith(beginning):
+        for first, beginning, kind in by_letters.get(token[:2], ()):
+            if not token.startswith(first):
+                continue
+            if first is beginning:
+                # An English word, which `phrases` reads, may begin like another language's.
+                if language or token not in CUES_OF:
+                    yield kind, beginning
+            elif f"{' '.join(tokens[place : place + LONGEST_PHRASE])} ".startswith(beginning):
                 yield kind, beginning
 
 
@@ -109,8 +130,11 @@ def _kinds_anywhere(instruction: str, language: str) -> Iterator[tuple[str, str]
     yield from ((kind, word) for place, kind, word in sorted([*found, *ends]) if place >= 0)
 
 
-_OBJECTS = {"program": "coding", "piece": "writing", "summary": "summary"}
-_NO_TASK = word_set("make want program piece say tongue find entity positive negative how_many hard end")
+_OBJECTS = {"program": "coding", "system": "coding", "product": "coding", "piece": "writing", "summary": "summary"}
+_NO_TASK = word_set(
+    "make want program piece say tongue find entity positive negative how_many hard design proof system product "
+    "lookup end"
+)
 _CLAUSE_ENDS = re.compile("[，。；,;:：\\n]")
 _TOGETHER = {
     "translation": frozenset({"say", "tongue"}),
@@ -120,17 +144,18 @@ _TOGETHER = {
 
 
 def _pairs(kinds: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """(word, kind) of a language."""
-    return ((word, kind) for kind, words in kinds.items() for word in words.split("|"))
+    """(word, kind) of a language, and those that all languages write alike."""
+    return ((word, kind) for table in (kinds, EVERYWHERE) for kind, words in table.items() for word in words.split("|"))
 
 
-def _by_first_letters(*languages: Mapping[str, str]) -> dict[str, tuple[tuple[str, str], ...]]:
-    """The first two letters of a word → the beginnings that have them, with their kinds."""
-    index: dict[str, dict[tuple[str, str], None]] = defaultdict(dict)
+def _by_first_letters(*languages: Mapping[str, str]) -> dict[str, tuple[tuple[str, str, str], ...]]:
+    """The first two letters of a word → the beginnings that have them: the first word of each, all of it, its kind."""
+    index: dict[str, dict[tuple[str, str, str], None]] = defaultdict(dict)
     for kinds in languages:
-        for word, kind in _pairs(kinds):
-            index[word[:2]][word, kind] = None
-    return {letters: tuple(pairs) for letters, pairs in index.items()}
+        for beginning, kind in _pairs(kinds):
+            first = beginning.split(" ", 1)[0] if " " in beginning else beginning
+            index[beginning[:2]][first, beginning, kind] = None
+    return {letters: tuple(beginnings) for letters, beginnings in index.items()}
 
 
 _BY_WORDS = {language: _by_first_letters(kinds) for language, kinds in {**LATIN, **BY_WORDS}.items()}

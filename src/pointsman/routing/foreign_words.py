@@ -8,12 +8,22 @@ which mean something together:
 - `say`: ways to ask for a word; `tongue`: names of languages
 - `find`: verbs of finding; `entity`: what is found in texts
 - `positive`, `negative`; `how_many`: with numbers, it is to be worked out
-- `hard`: what makes a question a hard one
+- `hard`: what makes a question a hard one; `design`: verbs of designing; `proof`: of proving
+- `lookup`: what asks for a fact, where nothing is to be made
+- `system`, `product`: programs on which others stand, and those that people use: much work, where they are made
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+EVERYWHERE: Mapping[str, str] = {
+    "program": "rust |typescript|javascript|kotlin|haskell|golang|c++|c#|bash |react|django|kubernetes|terraform|"
+    "docker",
+    "system": "raft |paxos|tcp-stack",
+    "product": "clone |clon |klon ",
+}
+"""Names that programmers of all languages write alike."""
 
 LATIN: Mapping[str, Mapping[str, str]] = {
     "de": {
@@ -34,13 +44,18 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "klassifizier|ordne|kategorie|kategorisier|einordn|sortier|einstuf",
         "positive": "positiv",
         "negative": "negativ",
-        "mathematics": "berechn|löse|rechne|beweis|gleichung|ableitung|integral|wurzel|prozent von",
+        "mathematics": "primzahl|irrational|berechn|löse|rechne|beweis|gleichung|ableitung|integral|wurzel|prozent von",
         "how_many": "wie viel|wieviel|wie lang|wie groß|wie weit|wie alt",
         "analysis": "analys|vergleich|bewerte |untersuch|beurteil|vor- und nachteile|unterschied",
         "rewriting": "umformulier|formulier um|korrigier|verbesser|umschreib|überarbeit|kürze",
         "rationale generation": "warum|wieso|weshalb|begründ|erklär",
         "hard": "beweis|architektur|verteilt|nebenläufig|ausführlich|abwäg|wäge|herleit|optimier|sicherheit|strategi|"
         "grenzfäll|analysier|umfassend|refaktor",
+        "design": "entwirf|entwerf|konzipier|konstruier",
+        "proof": "beweis|zeige dass|zeig dass|zeigen sie dass|leite her",
+        "system": "compiler|betriebssystem|datenbanksystem|interpreter|emulator|kernel|rate-limiter|lastverteiler",
+        "product": "webshop|onlineshop|web-app|webanwendung|anwendung|server|plattform|app ",
+        "lookup": "was ist |was sind |wer ist|wer war|wann |wo ist|wo liegt",
     },
     "fr": {
         "make": "écri|rédig|compos|crée|créer|invent|génère|développ|programm|implément|imagin|propos",
@@ -59,13 +74,20 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "classe |classer|classif|catégori|étiquet",
         "positive": "positif|positive",
         "negative": "négatif|négative",
-        "mathematics": "calcul|résou|résoud|démontr|équation|dérivée|intégrale|racine carrée",
+        "mathematics": "nombre premier|nombres premiers|irrationnel|calcul|résou|résoud|démontr|équation|dérivée|"
+        "intégrale|racine carrée",
         "how_many": "combien|quel est le montant|quelle est la distance",
         "analysis": "analys|compar|évalu|avantages et|différence|examin",
         "rewriting": "reformul|corrig|améliore|réécri|récri",
         "rationale generation": "pourquoi|expliqu|justifi",
         "hard": "démontr|architectur|distribu|concurren|approfond|compromis|optimis|sécurité|stratégi|preuve|analys|"
         "détaillée|cas limites|exhausti",
+        "design": "conçoi|concev",
+        "proof": "démontr|prouv|montre que|montre qu'|montrez qu",
+        "system": "compilateur|système d'exploitation|base de données distribuée|interpréteur|émulateur|noyau|"
+        "limiteur de débit",
+        "product": "application|site web|boutique en ligne|serveur|plateforme",
+        "lookup": "qu'est-ce qu|c'est quoi|qui est|qui a |quand |où est|où se",
     },
     "es": {
         "make": "escrib|redact|compon|crea|haz|genera|inventa|desarroll|programa|implement|diseñ|elabor",
@@ -84,13 +106,19 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "clasif|categor|etiquet",
         "positive": "positiv",
         "negative": "negativ",
-        "mathematics": "calcul|resuelv|resolver|demuestr|ecuación|derivada|integral|raíz cuadrada",
+        "mathematics": "números primos|número primo|irracional|calcul|resuelv|resolver|demuestr|ecuación|derivada|"
+        "integral|raíz cuadrada",
         "how_many": "cuánto|cuánta|cuántos|cuántas",
         "analysis": "analiz|compar|evalúa|evaluar|ventajas|diferencia|examin",
         "rewriting": "reescrib|corrig|corríg|mejora|reformul",
         "rationale generation": "por qué|explic|justific",
         "hard": "demuestr|arquitectur|distribuid|concurren|profund|detallad|optimiz|seguridad|estrateg|analiz|"
         "exhaustiv|casos límite",
+        "design": "diseñ",
+        "proof": "demuestr|demostr|muestra que|prueba que",
+        "system": "compilador|sistema operativo|intérprete de|emulador|núcleo del|limitador",
+        "product": "aplicación|sitio web|página web|tienda online|tienda en línea|servidor|plataforma",
+        "lookup": "qué es |qué son|quién es|quién fue|cuándo |dónde ",
     },
     "it": {
         "make": "scriv|redig|compon|crea|genera|inventa|svilupp|programma |implement|progett|elabor",
@@ -109,13 +137,19 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "classific|categor|etichett",
         "positive": "positiv",
         "negative": "negativ",
-        "mathematics": "calcol|risolv|dimostr|equazion|derivata|integrale|radice quadrata",
+        "mathematics": "numeri primi|numero primo|irrazionale|calcol|risolv|dimostr|equazion|derivata|integrale|"
+        "radice quadrata",
         "how_many": "quanto|quanta|quanti|quante|quant'",
         "analysis": "analizz|confront|valuta|vantaggi|differenz|esamin",
         "rewriting": "riscriv|corregg|miglior|riformul",
         "rationale generation": "perché|spieg|giustific",
         "hard": "dimostr|architettur|distribuit|concorren|approfond|dettagliat|ottimizz|sicurezza|strateg|analizz|"
         "esaustiv|casi limite",
+        "design": "progett",
+        "proof": "dimostr|mostra che|prova che",
+        "system": "compilatore|sistema operativo|interprete di|emulatore|limitatore",
+        "product": "applicazione|sito web|pagina web|negozio online|server|piattaforma",
+        "lookup": "cos'è |che cos'è|cosa sono|chi è|quando |dov'è",
     },
     "pt": {
         "make": "escrev|redij|redig|compon|crie|criar|cria |faça|faz |gere|invent|desenvolv|programe|implement|elabor",
@@ -133,13 +167,19 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "classifi|categor|etiquet",
         "positive": "positiv",
         "negative": "negativ",
-        "mathematics": "calcul|resolv|demonstre|prove|equação|derivada|integral|raiz quadrada",
+        "mathematics": "números primos|número primo|irracional|calcul|resolv|demonstre|prove|equação|derivada|"
+        "integral|raiz quadrada",
         "how_many": "quanto|quanta|quantos|quantas",
         "analysis": "analis|compar|avali|vantagens|diferença|examin",
         "rewriting": "reescrev|corrij|corrig|melhor|reformul",
         "rationale generation": "por que|por quê|porquê|explique|explica|justifi",
         "hard": "demonstr|arquitet|distribuíd|concorrên|profund|detalhad|otimiz|segurança|estratég|analis|exausti|"
         "prove",
+        "design": "projet|desenhe",
+        "proof": "demonstr|prove que|prova que|mostre que",
+        "system": "compilador|sistema operacional|sistema operativo|emulador|limitador",
+        "product": "aplicação|aplicativo|site |loja online|loja virtual|servidor|plataforma",
+        "lookup": "o que é |o que são|quem é|quem foi|quando |onde ",
     },
     "nl": {
         "make": "schrijf|schrijv|stel|maak|ontwerp|bedenk|genereer|ontwikkel|programmeer|implementeer|bouw",
@@ -156,12 +196,17 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "classific|categori|rangschik|deel",
         "positive": "positief",
         "negative": "negatief",
-        "mathematics": "bereken|los op|bewijs|vergelijking op|afgeleide|integraal|wortel",
+        "mathematics": "priemgetal|irrationaal|bereken|los op|bewijs|vergelijking op|afgeleide|integraal|wortel",
         "how_many": "hoeveel|hoe lang|hoe ver",
         "analysis": "analyseer|vergelijk|beoordeel|voor- en nadelen|verschil",
         "rewriting": "herschrijf|verbeter|corrigeer|herformuleer",
         "rationale generation": "waarom|leg uit|verklaar",
         "hard": "bewijs|architectuur|gedistribueerd|grondig|uitgebreid|optimaliseer|beveiliging|strategi|analyseer",
+        "design": "ontwerp",
+        "proof": "bewijs|toon aan|laat zien dat",
+        "system": "compiler|besturingssysteem|emulator|interpreter|rate limiter",
+        "product": "webwinkel|website|applicatie|server|platform|app ",
+        "lookup": "wat is |wie is|wanneer |waar is",
     },
     "pl": {
         "make": "napisz|napisać|ułóż|stwórz|utwórz|wymyśl|wygeneruj|zaprogramuj|zaimplementuj|przygotuj|zredaguj|"
@@ -179,12 +224,18 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "sklasyfikuj|klasyfik|przyporządkuj|kategori",
         "positive": "pozytywn",
         "negative": "negatywn",
-        "mathematics": "oblicz|rozwiąż|udowodnij|równani|pochodn|całk|pierwiastek",
+        "mathematics": "liczb pierwsz|liczb niewymiern|liczbą niewymiern|niewymiern|oblicz|rozwiąż|udowodnij|"
+        "równani|pochodn|całk|pierwiastek",
         "how_many": "ile",
         "analysis": "przeanalizuj|analiz|porówna|oceń|wady i zalety|zalety i wady|różnic",
         "rewriting": "popraw|przeredaguj|przeformułuj",
         "rationale generation": "dlaczego|wyjaśnij|uzasadnij|czemu",
         "hard": "udowodnij|architektur|rozproszon|współbieżn|szczegółow|dogłębn|optymaliz|bezpieczeństw|strateg|analiz",
+        "design": "zaprojektuj|projekt",
+        "proof": "udowodnij|wykaż|pokaż że",
+        "system": "kompilator|system operacyjny|interpreter|emulator|ogranicznik",
+        "product": "sklep internetowy|aplikacj|serwer|platform|stronę interneto",
+        "lookup": "co to jest|kim jest|kim był|kiedy |gdzie ",
     },
     "sv": {
         "make": "skriv|författa|skapa|hitta på|generera|utveckla|programmera|implementera|formulera|gör",
@@ -201,12 +252,17 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "klassificer|kategori|sortera",
         "positive": "positiv",
         "negative": "negativ",
-        "mathematics": "beräkna|räkna ut|lös |bevisa|ekvation|derivata|integral|kvadratrot",
+        "mathematics": "primtal|irrationell|beräkna|räkna ut|lös |bevisa|ekvation|derivata|integral|kvadratrot",
         "how_many": "hur mycket|hur många|hur lång",
         "analysis": "analysera|jämför|bedöm|utvärdera|för- och nackdelar|skillnad",
         "rewriting": "rätta|förbättra|omformulera",
         "rationale generation": "varför|förklara|motivera",
         "hard": "bevisa|arkitektur|distribuerad|ingående|utförlig|optimera|säkerhet|strategi|analysera",
+        "design": "utforma|designa|konstruera",
+        "proof": "bevisa|visa att",
+        "system": "kompilator|operativsystem|tolk för|emulator",
+        "product": "webbshop|webbplats|app |server|plattform",
+        "lookup": "vad är |vem är|när |var ligger",
     },
     "tr": {
         "make": "yaz|hazırla|oluştur|üret|geliştir|kaleme al|uydur|tasarla",
@@ -223,12 +279,16 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "sınıflandır|kategori|etiketle",
         "positive": "olumlu|pozitif",
         "negative": "olumsuz|negatif",
-        "mathematics": "hesapla|çöz|kanıtla|ispatla|denklem|türev|integral|karekök",
+        "mathematics": "asal say|irrasyonel|hesapla|çöz|kanıtla|ispatla|denklem|türev|integral|karekök",
         "how_many": "kaç|ne kadar",
         "analysis": "analiz|karşılaştır|değerlendir|incele|fark",
         "rewriting": "düzelt|yeniden yaz|iyileştir",
         "rationale generation": "neden|niçin|niye|açıkla",
         "hard": "kanıtla|ispatla|mimari|dağıtık|ayrıntılı|derinlemesine|optimize|güvenlik|strateji|analiz",
+        "design": "tasarla",
+        "proof": "kanıtla|ispatla|göster ki",
+        "system": "derleyici|işletim sistemi|yorumlayıcı|emülatör",
+        "product": "uygulama|web sitesi|sunucu|platform",
     },
     "cs": {
         "make": "napiš|napsat|slož|vytvoř|vymysli|vygeneruj|naprogramuj|implementuj|připrav|sepiš",
@@ -245,12 +305,17 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "klasifikuj|zařaď|kategori|roztřiď",
         "positive": "pozitivn|kladn",
         "negative": "negativn|záporn",
-        "mathematics": "vypočít|vypočti|spočítej|vyřeš|dokaž|rovnic|derivac|integrál|odmocnin",
+        "mathematics": "prvočís|iracionální|vypočít|vypočti|spočítej|vyřeš|dokaž|rovnic|derivac|integrál|odmocnin",
         "how_many": "kolik",
         "analysis": "analyzuj|porovn|zhodnoť|výhody a|rozdíl",
         "rewriting": "přepiš|oprav|vylepši|přeformuluj",
         "rationale generation": "proč|vysvětli|zdůvodni",
         "hard": "dokaž|architektur|distribuovan|podrobn|do hloubky|optimaliz|bezpečnost|strateg|analyz",
+        "design": "navrhni|navrhněte",
+        "proof": "dokaž|ukaž že",
+        "system": "překladač|kompilátor|operační systém|emulátor",
+        "product": "e-shop|aplikac|server|platform|webovou strán",
+        "lookup": "co je |kdo je|kdy |kde ",
     },
     "da": {
         "make": "skriv|forfat|lav|opret|find på|generer|udvikl|programmer|implementer|formuler",
@@ -267,12 +332,17 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "klassific|kategori|sorter",
         "positive": "positiv",
         "negative": "negativ",
-        "mathematics": "beregn|udregn|løs |bevis|ligning|integral|kvadratrod",
+        "mathematics": "primtal|irrationel|beregn|udregn|løs |bevis|ligning|integral|kvadratrod",
         "how_many": "hvor meget|hvor mange|hvor lang",
         "analysis": "analyser|sammenlign|vurder|fordele og|forskel",
         "rewriting": "omskriv|ret |forbedr|omformuler",
         "rationale generation": "hvorfor|forklar|begrund",
         "hard": "bevis|arkitektur|distribueret|dybdegående|udførlig|optimer|sikkerhed|strategi|analyser",
+        "design": "design|udform|konstruer",
+        "proof": "bevis|vis at",
+        "system": "compiler|oversætter til|styresystem|emulator",
+        "product": "webshop|hjemmeside|app |server|platform",
+        "lookup": "hvad er |hvem er|hvornår |hvor ligger",
     },
     "ro": {
         "make": "scrie|redactea|compune|creea|inventea|generea|dezvolt|programea|implement|fă ",
@@ -289,12 +359,18 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "clasific|categori|eticheta",
         "positive": "pozitiv",
         "negative": "negativ",
-        "mathematics": "calcul|rezolv|demonstrează|demonstrați|ecuați|derivat|integral|radical|la sută din",
+        "mathematics": "numere prime|număr prim|irațional|calcul|rezolv|demonstrează|demonstrați|ecuați|derivat|"
+        "integral|radical|la sută din",
         "how_many": "cât|câte|câți|câtă",
         "analysis": "analiz|compar|evalu|avantaje|diferenț",
         "rewriting": "rescrie|corecte|îmbunătăț|reformul",
         "rationale generation": "de ce |explic|justific",
         "hard": "demonstr|arhitectur|distribuit|detaliat|aprofund|optimiz|securitat|strateg|analiz",
+        "design": "proiect",
+        "proof": "demonstr|arată că|arătați că",
+        "system": "compilator|sistem de operare|emulator",
+        "product": "aplicați|site web|magazin online|server|platform",
+        "lookup": "ce este |ce e |cine este|când |unde ",
     },
     "vi": {
         "make": "viết|soạn|sáng tác|tạo|lập trình|xây dựng|nghĩ ra",
@@ -312,12 +388,16 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "phân loại|xếp loại",
         "positive": "tích cực",
         "negative": "tiêu cực",
-        "mathematics": "tính |giải |chứng minh|phương trình|đạo hàm|tích phân|phần trăm",
+        "mathematics": "số nguyên tố|số vô tỉ|số vô tỷ|tính |giải |chứng minh|phương trình|đạo hàm|tích phân|phần trăm",
         "how_many": "bao nhiêu|bao lâu|mấy",
         "analysis": "phân tích|so sánh|đánh giá|ưu điểm|khác nhau",
         "rewriting": "viết lại|sửa|cải thiện",
         "rationale generation": "tại sao|vì sao|giải thích",
         "hard": "chứng minh|kiến trúc|phân tán|chi tiết|chuyên sâu|tối ưu|bảo mật|chiến lược|phân tích",
+        "design": "thiết kế",
+        "proof": "chứng minh",
+        "system": "trình biên dịch|hệ điều hành|trình thông dịch",
+        "product": "ứng dụng|trang web|máy chủ|nền tảng",
     },
     "id": {
         "make": "tulis|buat|karang|susun|ciptakan|kembangkan|rancang|program",
@@ -334,11 +414,15 @@ LATIN: Mapping[str, Mapping[str, str]] = {
         "classification": "klasifikasi|kategori|golongkan",
         "positive": "positif",
         "negative": "negatif",
-        "mathematics": "hitung|selesaikan|buktikan|persamaan|turunan|integral|akar",
+        "mathematics": "bilangan prima|irasional|hitung|selesaikan|buktikan|persamaan|turunan|integral|akar",
         "how_many": "berapa",
         "analysis": "analisis|bandingkan|evaluasi|kelebihan|perbedaan",
         "rewriting": "tulis ulang|perbaiki|ubah kalimat",
         "rationale generation": "mengapa|kenapa|jelaskan",
         "hard": "buktikan|arsitektur|terdistribusi|mendalam|rinci|optimal|keamanan|strategi|analisis",
+        "design": "rancang|desain",
+        "proof": "buktikan|tunjukkan bahwa",
+        "system": "kompiler|kompilator|sistem operasi|emulator",
+        "product": "aplikasi|situs web|toko online|server|platform",
     },
 }

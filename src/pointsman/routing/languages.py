@@ -6,7 +6,7 @@ Both say '' where they are not sure.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from .wording import word_set
@@ -35,10 +35,14 @@ def language_of(text: str, tokens: Sequence[str]) -> str:
         if script:
             return script
     words = {token for token in tokens if token.isalpha()}
-    counts = {language: len(words & small) for language, small in _SMALL_WORDS.items()}
-    best, second = sorted(counts, key=counts.__getitem__, reverse=True)[:2]
+    counts: defaultdict[str, int] = defaultdict(int)
+    for word in words & _LANGUAGES_OF.keys():
+        for language in _LANGUAGES_OF[word]:
+            counts[language] += 1
+    most = max(counts.values(), default=0)
+    best = [language for language, count in counts.items() if count == most]
     needed = 1 if len(words) <= 4 else 2
-    return best if counts[best] >= needed and counts[best] > counts[second] else ""
+    return best[0] if most >= needed and len(best) == 1 else ""
 
 
 def code_language_of(question: str, tokens: Sequence[str], *, code: bool) -> str:
@@ -113,7 +117,7 @@ _SMALL_WORDS: Mapping[str, frozenset[str]] = {
         "de": "der die das und ist nicht ein eine einen dem den mit für auf von zu im ich du sie wie was warum bitte "
         "kann mir schreibe über hallo danke sind auch",
         "fr": "le la les des et est une un pour que qui dans ce cette avec sur pas je tu vous comment pourquoi moi du "
-        "en au aux bonjour merci ne sont l'on",
+        "en au aux de bonjour merci ne sont l'on",
         "es": "el la los las y es una un para que en de con por qué cómo esta este se no mi me hola gracias del al "
         "cuál son escribe",
         "it": "il lo la gli le e è una un per che di con non come perché questo questa mi del della ciao grazie sono "
@@ -132,6 +136,12 @@ _SMALL_WORDS: Mapping[str, frozenset[str]] = {
         "id": "dan yang di ini itu untuk dengan tidak apa bagaimana mengapa saya anda dari ke adalah tolong tulis",
     }.items()
 }
+
+_LANGUAGES_OF = {
+    word: tuple(language for language, small in _SMALL_WORDS.items() if word in small)
+    for word in frozenset[str]().union(*_SMALL_WORDS.values())
+}
+"""Small word → the languages that have it."""
 
 _FENCED = re.compile(r"(?:```|~~~)[ \t]*([A-Za-z+#-]{1,12})\b[^\n`]{0,80}\n")
 _OTHER_NAMES: Mapping[str, str] = {

@@ -12,13 +12,8 @@ from msgspec import structs
 from ..core import Nanos
 from ..stats.drift import Drift, watch
 from .decision import Believes, Evidence, Grade, Outcome, Prefill, RouteState, Seen
+from .lengths import Lengths, lengths_of
 
-SETTLED = 100
-"""Grades from which a belief has left its prior behind. Before, it moves, and so does what is a surprise: a model that
-is better than its profile would be taken for one that became worse."""
-AT_ONCE = 50
-"""Grades that are compared with one belief, which must follow them closely: where it lags behind, a model that is
-better than its profile surprises until it has followed, and is then taken for one that became worse."""
 MOST_OF_ONE = 100.0
 """No grade adds more to any sum of its model's evidence: weights are at most 5, contexts some units."""
 
@@ -36,6 +31,7 @@ def learn(state: RouteState, outcomes: Sequence[Outcome | Grade]) -> RouteState:
         state,
         version=state.version + 1,
         seen=seen,
+        lengths=state.lengths + _lengths(attempts),
         spent=Nanos(state.spent + sum(one.spent for one in attempts)),
         explored=Nanos(state.explored + sum(one.explored for one in attempts)),
     )
@@ -51,6 +47,7 @@ def merge(one: RouteState, other: RouteState) -> RouteState:
         RouteState(
             version=max(one.version, other.version) + 1,
             seen=_added(one.seen, other.seen),
+            lengths=one.lengths + other.lengths,
             evidence=_added(one.evidence, other.evidence),
             drift=drift,
             spent=Nanos(one.spent + other.spent),
@@ -66,18 +63,23 @@ def with_beliefs(state: RouteState) -> RouteState:
     return structs.replace(state, beliefs=believe(state.evidence) if state.evidence else None)
 
 
-def sound(state: RouteState) -> RouteState:
-    """Without what cannot have come from grades: for a state that was stored, and may have been damaged there."""
+def sound(state: RouteState, through: int = 0) -> RouteState:
+    """Without what cannot have come from grades: for a state that was stored, and may have been damaged there.
+    `through`: the number of the last grade that is in it."""
     evidence = {model: one for model, one in state.evidence.items() if _is_possible(one)}
     sizes = Counter(len(one.moment) for one in evidence.values() if one.grades)
     usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
+    evidence = {model: one for model, one in evidence.items() if len(one.moment) in (0, usual)}
     return structs.replace(
         state,
-        evidence={model: one for model, one in evidence.items() if len(one.moment) in (0, usual)},
+        evidence={
+            model: evidence.get(model, Evidence(epoch=one.epoch, since=through))
+            for model, one in state.evidence.items()
+        },
         drift={
             model: one
             for model, one in state.drift.items()
-            if one.seen >= 0 and isfinite(one.usual) and isfinite(one.excess)
+            if model in evidence and one.seen >= 0 and isfinite(one.usual) and isfinite(one.excess)
         },
     )
 
@@ -93,48 +95,48 @@ def changed_models(before: RouteState, after: RouteState) -> list[str]:
 
 def _graded(state: RouteState, grades: Sequence[Grade]) -> RouteState:
     """What a grade of another length of context says (an older reading of prompts) cannot be added, and is left out."""
-    size = len(grades[-1].context)
+    size, latest = len(grades[-1].context), max(one.number for one in grades)
     usable = [one for one in grades if len(one.context) == size]
     evidence = {
-        model: one if len(one.moment) in (0, size) else Evidence(epoch=one.epoch)
+        model: one if len(one.moment) in (0, size) else Evidence(epoch=one.epoch, since=latest)
         for model, one in state.evidence.items()
     }
     if evidence != state.evidence:
-        state = structs.replace(state, evidence=evidence, beliefs=None)
-    for start in range(0, len(usable), AT_ONCE):
-        state = _followed(state, usable[start : start + AT_ONCE])
-    return state
-
-
-def _followed(state: RouteState, grades: Sequence[Grade]) -> RouteState:
-    """The state after some grades, all of which are compared with what was believed before them."""
-    from .bandit import gather
-
-    evidence, drift = dict(state.evidence), dict(state.drift)
-    for model, its_grades in _by_model(grades).items():
-        before = evidence.get(model, Evidence())
-        fallen, drift[model] = _watched(drift.get(model, Drift()), its_grades, before.grades, state.beliefs)
-        if fallen is None:
-            evidence[model] = before + gather(its_grades, before.epoch)
-            continue
-        since = its_grades[fallen:]
-        later = Evidence(epoch=before.epoch + 1)
-        evidence[model] = gather(since, later.epoch) if since else later
+        state = structs.replace(state, beliefs=None)
+    drift = {model: one for model, one in state.drift.items() if evidence.get(model) == state.evidence.get(model)}
+    for model, its_grades in _by_model(usable).items():
+        evidence[model], drift[model] = _followed(
+            evidence.get(model, Evidence()), drift.get(model, Drift()), its_grades, state.beliefs
+        )
     return with_beliefs(structs.replace(state, evidence=evidence, drift=drift))
 
 
-def _watched(drift: Drift, grades: Sequence[Grade], before: int, beliefs: Believes | None) -> tuple[int | None, Drift]:
-    """Where among the grades the model was found to have become worse (None: nowhere), and the watch after them all.
-    `before`: how many grades there were.
+def _followed(
+    before: Evidence, drift: Drift, grades: Sequence[Grade], beliefs: Believes | None
+) -> tuple[Evidence, Drift]:
+    """Of one model. A grade that takes the place of another is no news of the model, and is not watched."""
+    from .bandit import corrected, gather
 
-    What is watched is how far below its expectation each grade lies, in standard deviations of a grade."""
-    from .bandit import surprise
+    after, news = before, [one for one in grades if one.instead is None]
+    if news:
+        fallen, drift = _watched(drift, news, beliefs)
+        if fallen:
+            after = Evidence(epoch=before.epoch + 1, since=max(one.number for one in news[:fallen]))
+        if news[fallen:]:
+            after += gather(news[fallen:], after.epoch)
+    return corrected(after, grades), drift
 
-    fallen = None
-    for place, grade in enumerate(grades[max(0, SETTLED - before) :], max(0, SETTLED - before)):
-        drift, alarm = watch(drift, surprise(grade, beliefs))
+
+def _watched(drift: Drift, grades: Sequence[Grade], beliefs: Believes | None) -> tuple[int, Drift]:
+    """How many grades had come when the model was found to have become worse (0: it was not), and the watch after them
+    all."""
+    from .bandit import surprises
+
+    fallen = 0
+    for place, surprise in enumerate(surprises(grades, beliefs), 1):
+        drift, alarm = watch(drift, surprise)
         if alarm:
-            fallen = place + 1
+            fallen = place
     return fallen, drift
 
 
@@ -169,7 +171,12 @@ def _seen(attempts: Sequence[Outcome]) -> Seen:
         timed=len(good),
         output_tokens=sum(one.output_tokens for one in good),
         prefill=_prefill(good),
+        lengths=_lengths(good),
     )
+
+
+def _lengths(attempts: Sequence[Outcome]) -> Lengths:
+    return lengths_of((one.kind, one.output_tokens) for one in attempts if one.ok and one.ended)
 
 
 def _prefill(good: Sequence[Outcome]) -> Prefill:

@@ -26,7 +26,7 @@ from .decision import (
     Forecast,
     RouteState,
 )
-from .expectations import Expense, expense_of, qualities
+from .expectations import Expense, expenses_of, qualities
 from .filters import rejection
 from .prompt import Prompt
 from .terms import (
@@ -75,6 +75,7 @@ class Objective(Struct, frozen=True):
         selection = choose(
             considered,
             floor=asked.floor,
+            is_asked_for=call.needs.min_quality is not None,
             exploration=self._exploration(asked),
             conversation=conversation,
             switch=asked.weights.switch,
@@ -138,34 +139,44 @@ class _Asked(Struct, frozen=True):
 def _best_first(candidates: Sequence[Candidate], asked: _Asked) -> list[Considered]:
     """All of them, the rejected ones last; equals in the order in which they came."""
     expected = qualities(candidates, asked.task, asked.forecast, asked.state)
+    expenses = _expenses(candidates, asked)
     considered = [
-        _consider(candidate, prior, gain, asked) for candidate, (prior, gain) in zip(candidates, expected, strict=True)
+        _consider(candidate, prior, gain, expenses.get(candidate.name), asked)
+        for candidate, (prior, gain) in zip(candidates, expected, strict=True)
     ]
     limit = asked.call.needs.max_latency
-    if limit is not None and any(one.seconds and not one.rejected for one in considered):
+    if limit is not None and any(one.has_known_speed and not one.rejected for one in considered):
         considered = [_unless_unknown(one, limit) for one in considered]
     return sorted(considered, key=lambda one: -math.inf if one.score is None else one.score, reverse=True)
 
 
-def _consider(candidate: Candidate, prior: Estimate, gain: Estimate | None, asked: _Asked) -> Considered:
-    quality = _learned(prior, gain)
-    if candidate.unavailable:  # most are, where all that has a name is weighed
-        return Considered(
-            candidate.name, candidate.deployment, candidate.unavailable, quality=quality, prior=prior.value
-        )
-    max_tokens = asked.call.chat.max_tokens
-    expense = expense_of(
-        candidate,
+def _expenses(candidates: Sequence[Candidate], asked: _Asked) -> dict[str, Expense]:
+    """By model, of those that are available: most are not, where all that has a name is weighed."""
+    available = [candidate for candidate in candidates if not candidate.unavailable]
+    expenses = expenses_of(
+        available,
         asked.prompt,
         asked.state,
-        max_tokens=max_tokens,
+        max_tokens=asked.call.chat.max_tokens,
         forecast=asked.forecast,
         conversation=asked.conversation,
     )
+    return {candidate.name: expense for candidate, expense in zip(available, expenses, strict=True)}
+
+
+def _consider(
+    candidate: Candidate, prior: Estimate, gain: Estimate | None, expense: Expense | None, asked: _Asked
+) -> Considered:
+    """`expense`: None of one that is not available."""
+    quality = _learned(prior, gain)
+    if expense is None:
+        return Considered(
+            candidate.name, candidate.deployment, candidate.unavailable, quality=quality, prior=prior.value
+        )
     considered = Considered(
         model=candidate.name,
         deployment=candidate.deployment,
-        rejected=rejection(candidate, asked.prompt, asked.call.needs, expense, max_tokens),
+        rejected=rejection(candidate, asked.prompt, asked.call.needs, expense, asked.call.chat.max_tokens),
         quality=quality,
         prior=prior.value,
         cost=expense.cost,
@@ -224,7 +235,7 @@ def _score_sd(quality_sd: float, expense: Expense, weights: Weights) -> float:
 
 def _unless_unknown(considered: Considered, max_latency: float) -> Considered:
     """A need is not met by what nobody knows, as long as another is known to meet it."""
-    if considered.rejected or considered.seconds is not None:
+    if considered.rejected or considered.has_known_speed:
         return considered
     reason = f"has no known speed, and others are known to keep the limit of {max_latency:g} s"
     return structs.replace(considered, rejected=reason, score=None, score_sd=0.0, learnable_sd=0.0, terms={})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
 from .cues import ENDS_WHAT_IS_MADE, MADE, MAKING, PHRASES, POLITE
 from .wording import word_set
+
+Value = TypeVar("Value")
 
 GAP = 6
 """Words that `..` may stand for."""
@@ -50,16 +53,34 @@ def made(tokens: Sequence[str]) -> str:
 
     "Write an SQL query that finds poems" is coding, and "Write a poem about SQL" is writing.
     """
-    verb = next((place for place, token in enumerate(tokens[:MOST_BEFORE]) if token in MAKING), -1)
-    if verb < 0 or not POLITE.issuperset(tokens[:verb]):
-        return ""
-    task = ""
-    for place in range(verb + 1, min(verb + MOST_WITHIN, len(tokens))):
-        token = tokens[place]
+    return last_named(what_is_made(tokens), MADE, "")
+
+
+def last_named(words: Sequence[str], table: Mapping[str, Value], nothing: Value) -> Value:
+    """What a table says of the last of the words, or pairs of words, that it has: the last noun decides, so the index
+    of a database is an index."""
+    value = nothing
+    for before, word in zip(("", *words), words, strict=False):
+        value = table.get(f"{before} {word}", table.get(word, value))
+    return value
+
+
+def what_is_made(tokens: Sequence[str]) -> Sequence[str]:
+    """The words of the object of the first verb of making, where that begins the question; () for none."""
+    for verb, token in enumerate(tokens[:MOST_BEFORE]):
+        if token in MAKING:
+            return _object(tokens[verb + 1 : verb + MOST_WITHIN])
+        if token not in POLITE:
+            break
+    return ()
+
+
+def _object(tokens: Sequence[str]) -> Sequence[str]:
+    """The words up to the end of what is made; () for calls, which are formatted."""
+    for place, token in enumerate(tokens):
         if token in ENDS_WHAT_IS_MADE:
-            return "" if token in _CALLS else task
-        task = MADE.get(token, task)
-    return task
+            return () if token in _CALLS else tokens[:place]
+    return tokens
 
 
 MOST_BEFORE, MOST_WITHIN = 8, 9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from operator import sub
 
 from msgspec import Struct
 
@@ -154,13 +155,15 @@ def read_prompt(chat: Chat, stated_task: str = "") -> Prompt:
     wording = take_apart(question)
     code = has_code(question)
     steps, marks, numbers = count_steps(question), question.count("?"), count_numbers(question)
+    structure = structure_of(question)
     language = language_of(wording.instruction, wording.tokens)
     foreign = foreign_cues(wording.instruction, wording.tokens, language, numbers=numbers)
     tasks = {stated_task: 1.0}
     if not stated_task:
-        tasks = task_probabilities(wording, code=code, numbers=numbers, foreign=foreign.scores)
+        is_json = "json" in structure
+        tasks = task_probabilities(wording, code=code, json=is_json, numbers=numbers, foreign=foreign.scores)
     complexities = complexity_probabilities(
-        wording, tasks, steps=steps, questions=marks, code=code, hard_words=foreign.hard
+        wording, tasks, steps=steps, questions=marks, numbers=numbers, code=code, foreign=foreign
     )
     return Prompt(
         input_tokens=estimate_tokens(chat),
@@ -178,7 +181,7 @@ def read_prompt(chat: Chat, stated_task: str = "") -> Prompt:
         question=question,
         language=language,
         code_language=code_language_of(question, wording.tokens, code=code),
-        structure=structure_of(question),
+        structure=structure,
         in_tool_loop=in_tool_loop(chat.messages),
     )
 
@@ -198,9 +201,9 @@ def _names(bits: int, names: Sequence[str]) -> frozenset[str]:
 def _in_255ths(probabilities: Sequence[float]) -> list[int]:
     """Probabilities that sum to 1 → whole numbers that sum to 255: what is left over goes to the largest remainders."""
     exact = [probability * 255 for probability in probabilities]
-    whole = [int(share) for share in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda place: whole[place] - exact[place])
-    for place in by_remainder[: 255 - sum(whole)]:
+    whole = list(map(int, exact))
+    remainders = list(map(sub, whole, exact))
+    for place in sorted(range(len(exact)), key=remainders.__getitem__)[: 255 - sum(whole)]:
         whole[place] += 1
     return whole
 

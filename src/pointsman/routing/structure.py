@@ -10,7 +10,10 @@ STRUCTURES: tuple[str, ...] = ("steps", "list", "table", "json", "quoted", "para
 
 
 def has_code(question: str) -> bool:
-    return any(sign in question for sign in _SIGNS_OF_CODE) and _CODE.search(question) is not None
+    """Whether there is code: by itself, in fences, between backticks; or a pipeline of the shell."""
+    if not any(sign in question for sign in _SIGNS_OF_CODE):
+        return False
+    return _CODE.search(question) is not None or ("`" in question and INLINE_CODE.search(question) is not None)
 
 
 def count_steps(question: str) -> int:
@@ -24,18 +27,26 @@ def count_numbers(question: str) -> int:
 
 def structure_of(question: str) -> frozenset[str]:
     """Which of STRUCTURES the question has. A pattern is only tried where one of its signs stands in the question."""
-    return frozenset(
-        name
-        for name, (signs, pattern) in _PATTERNS.items()
-        if any(sign in question for sign in signs) and pattern.search(question)
-    )
+    found = []
+    for name, (signs, pattern) in _PATTERNS.items():
+        for sign in signs:
+            if sign in question:
+                if pattern.search(question):
+                    found.append(name)
+                break
+    return frozenset(found)
 
 
-_SIGNS_OF_CODE = ("(", ";", "{", "}", "`", "~~~", "=>", "</", "import ", "SELECT", "Error", "Exception", "class ")
+INLINE_CODE = re.compile(
+    r"`(?=[^`\n]{0,300}?(?:[;{}|$&<>]|\w\w\(|\(\)|::|->|=>|==| --?\w|\w\.\w+\(|= ?[\[{\"']))[^`\n]{2,300}`"
+)
+"""Between backticks, and by its marks no mere name."""
+_SIGNS_OF_CODE = ("(", "|", ";", "{", "}", "`", "~~~", "=>", "</", "import ", "SELECT", "Error", "Exception", "class ")
 # A Greek question ends with a semicolon.
 _CODE = re.compile(
     r"```|~~~|\bdef \w+\(|\bclass \w+[:({]|\bfunction\b *\w*\(|=>|\bSELECT\b|^(?:from [\w.]+ )?import \w|"
-    r"(?:[{}]|(?<![Ͱ-Ͽ]);)[ \t]*$|</\w+>|\bTraceback \(|\w\(\)|\bfor \w+ in \w+\(|\b[A-Z]\w*(?:Error|Exception)\b",
+    r"(?:[{}]|(?<![Ͱ-Ͽ]);)[ \t]*$|</\w+>|\bTraceback \(|\w\(\)|\bfor \w+ in \w+\(|\b[A-Z]\w*(?:Error|Exception)\b|"
+    r"\| ?(?:grep|xargs|awk|sed|sort|head|tail|wc|tee|cut|uniq|jq|sh|bash|less)\b",
     re.MULTILINE,
 )
 # Not \s: it takes newlines, and a page of empty lines would be read again from each of them.

@@ -10,6 +10,10 @@ import re
 
 from msgspec import Struct
 
+from .structure import INLINE_CODE
+
+CODE = "_code_"
+"""The word that stands for code between backticks, as "_" does for a quotation."""
 INSTRUCTION_CHARS = 1_600
 """Of a longer instruction the beginning and the end are read: that is where people say what they want."""
 HEAD_CHARS, TAIL_CHARS = 1_000, 600
@@ -35,6 +39,8 @@ def take_apart(question: str) -> Wording:
     if len(text) > LONG:
         text, rest = _asking_paragraphs(text)
         taken.append(rest)
+    if "`" in text:
+        text = INLINE_CODE.sub(lambda found: _keep(found, taken, CODE), text)
     text = _QUOTED.sub(lambda found: _keep(found, taken), text)
     text, after = _before_colon(_SHOWS.sub("", text))
     taken.append(after)
@@ -50,10 +56,15 @@ def word_set(words: str) -> frozenset[str]:
 
 def tokens_of(text: str) -> tuple[str, ...]:
     """Words in small letters, with "." where a sentence ends and "?" where a question does."""
-    if len(text) > INSTRUCTION_CHARS:
-        text = f"{text[:HEAD_CHARS]}\n{text[-TAIL_CHARS:]}"
-    text = _SENTENCE_ENDS.sub(" . ", text.lower()).replace("？", "?").replace("?", " ? ")
+    text = _SENTENCE_ENDS.sub(" . ", ends_of(text).lower()).replace("？", "?").replace("?", " ? ")
     return tuple(text.translate(_SPACED).split())
+
+
+def ends_of(instruction: str) -> str:
+    """The beginning and the end of a long instruction; all of another."""
+    if len(instruction) <= INSTRUCTION_CHARS:
+        return instruction
+    return f"{instruction[:HEAD_CHARS]}\n{instruction[-TAIL_CHARS:]}"
 
 
 _SENTENCE_ENDS = re.compile(r"[.!:;](?=\s|\Z)|\n|[。！：；、，]")
@@ -78,9 +89,9 @@ _ASKS = re.compile(
 )
 
 
-def _keep(found: re.Match[str], taken: list[str]) -> str:
+def _keep(found: re.Match[str], taken: list[str], instead: str = "_") -> str:
     taken.append(found[0][1:-1])
-    return " _ "
+    return f" {instead} "
 
 
 def _without_fences(text: str) -> tuple[str, list[str]]:
@@ -120,6 +131,9 @@ def _before_colon(text: str) -> tuple[str, str]:
         return text, ""
     head, after = text[: colon.start()], text[colon.end() :]
     begins = after[:1]
-    if begins.islower() or len(head.split()) < 2:
-        return text, ""
+    if head.count("{") > head.count("}"):
+        return text, ""  # The colon stands between a key and its value.
+    last = head.rpartition(" ")[2]
+    if begins.islower() or len(head.split()) < 2 or (len(last) == 1 and last.islower() and last.isascii()):
+        return text, ""  # "f: ℝ → ℝ" is a mapping.
     return f"{head}:", after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import lru_cache
@@ -252,19 +253,13 @@ def _needs(exchange: Exchange) -> Needs:
     priority = _text(exchange, b"x-pointsman-priority")
     if priority and priority not in PRIORITIES:
         raise InvalidCall(f"x-pointsman-priority is {priority!r}: it may be {', '.join(PRIORITIES)}.")
-    try:
-        return Needs(
-            priority=priority or None,  # type: ignore[arg-type]  # one of the words, as checked above
-            max_cost=_budget(exchange),
-            max_latency=_number(exchange, b"x-pointsman-max-latency", least=SHORTEST),
-            min_quality=_number(exchange, b"x-pointsman-quality", most=1),
-            local_only=_yes_or_no(exchange, b"x-pointsman-local-only"),
-        )
-    except (ValueError, ArithmeticError):
-        raise InvalidCall(
-            "An x-pointsman- header cannot be read: numbers are written like 0.01 (quality goes from 0 to 1), and "
-            "local-only is true or false."
-        ) from None
+    return Needs(
+        priority=priority or None,  # type: ignore[arg-type]  # one of the words, as checked above
+        max_cost=_budget(exchange),
+        max_latency=_number(exchange, b"x-pointsman-max-latency", "seconds, such as 2 or 0.5", least=SHORTEST),
+        min_quality=_number(exchange, b"x-pointsman-quality", "a number from 0 to 1", most=1),
+        local_only=_yes_or_no(exchange, b"x-pointsman-local-only"),
+    )
 
 
 def _timeouts(exchange: Exchange) -> Timeouts:
@@ -309,23 +304,36 @@ def _yes_or_no(exchange: Exchange, name: bytes) -> bool:
         return True
     if text in ("false", "0", "no", "off") or name not in exchange.headers:
         return False
-    raise ValueError(f"{text} is neither true nor false")
+    raise _unreadable(name, text, "true or false")
 
 
 def _budget(exchange: Exchange) -> Nanos | None:
-    text = _text(exchange, b"x-pointsman-budget-usd")
-    budget = from_usd(text) if text else None
+    name = b"x-pointsman-budget-usd"
+    text = _text(exchange, name)
+    try:
+        budget = from_usd(text) if text else None
+    except (ValueError, ArithmeticError):
+        budget = Nanos(-1)
     if budget is not None and budget < 0:
-        raise ValueError("a budget below 0")
+        raise _unreadable(name, text, "US dollars, such as 0.01")
     return budget
 
 
-def _number(exchange: Exchange, name: bytes, *, least: float = 0.0, most: float = sys.float_info.max) -> float | None:
+def _number(
+    exchange: Exchange, name: bytes, wanted: str, *, least: float = 0.0, most: float = sys.float_info.max
+) -> float | None:
     text = _text(exchange, name)
-    number = float(text) if text else None
+    try:
+        number = float(text) if text else None
+    except ValueError:
+        number = math.nan
     if number is not None and not least <= number <= most:
-        raise ValueError(f"{text} is not from {least} to {most}")
+        raise _unreadable(name, text, wanted)
     return number
+
+
+def _unreadable(name: bytes, text: str, wanted: str) -> InvalidCall:
+    return InvalidCall(f"{name.decode()} is {text!r}: it must be {wanted}.")
 
 
 def _placed(error: AttemptError) -> str:

@@ -4,9 +4,10 @@ The test of Page (1954) sums how far each value lies above the usual, less a sla
 keeps the sum small, a lasting shift makes it grow without end. It is fed with surprises z = (expected − outcome) / sd,
 which are positive where a model did worse than it was expected to.
 
-Centred: what counts as usual is the running mean of z, not zero. A model is mostly asked where it is over-estimated
-(else another one had been chosen), so its surprises lie above zero though nothing has changed. Held against zero, each
-such model would soon be called worse.
+Centred: what counts as usual is the running mean of z, where that is above zero. A model is mostly asked where it is
+over-estimated (else another one had been chosen), so its surprises lie above zero though nothing has changed. Held
+against zero, each such model would soon be called worse. A mean below zero is none to be held to: a model that is
+better than its profile has done nothing wrong once that is known, and no longer surprises.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Drift(Struct, frozen=True):
 def watch(state: Drift, z: float) -> tuple[Drift, bool]:
     """The state after the surprise `z`, in standard deviations, and whether the model is now said to be worse.
 
-    With an alarm the sum starts anew. Raises ValueError for a surprise that is no finite number.
+    With an alarm all starts anew: what was usual before tells nothing of what is now.
+
+    Raises ValueError for a surprise that is no finite number.
     """
     if not isfinite(z):
         raise ValueError(f"A surprise of {z} is no number that could be added to others.")
@@ -49,7 +52,7 @@ def watch(state: Drift, z: float) -> tuple[Drift, bool]:
     usual = state.usual + (z - state.usual) / min(seen, MEMORY)
     if seen <= WARM_UP:
         return Drift(seen, usual), False
-    excess = max(0.0, state.excess + z - usual - SLACK)
+    excess = max(0.0, state.excess + z - max(usual, 0.0) - SLACK)
     if excess > ALARM:
-        return Drift(seen, usual), True
+        return Drift(), True
     return Drift(seen, usual, excess), False

@@ -61,9 +61,10 @@ class LearnedRouter:
         """Learns from n prompts with scores (n, m), 0 to 1, and costs (n, m) of m models; NaN where one is unknown.
 
         `tasks`: a name for each prompt, or None: they are found by clustering. Rows without any score are left out,
-        scores beyond 0 and 1 cut off; `report` counts both. Raises ValueError where the lengths do not agree.
+        scores beyond 0 and 1 cut off; `report.counts` tells how many of both. Raises ValueError for lengths that do not
+        agree, and TypeError for what is no text.
         """
-        prompts = list(prompts)
+        prompts = _texts(prompts)
         characters = [len(prompt) for prompt in prompts]
         readings = self._reader.read_many(prompts)
         return self._fit(check(readings, characters, tasks, scores, costs, models, prompts), packed=False)
@@ -87,12 +88,13 @@ class LearnedRouter:
         """(p_hat, c_hat), (n, m) each: what to choose by, as p_hat - price·c_hat.
 
         p_hat has the margin in it (`novelty.prefer_best`): it may lie above the probability, which `estimate` tells.
+        Raises TypeError for what is no text.
         """
-        fitted = self._ready()
+        fitted, prompts = self._ready(), _texts(prompts)
         models = len(fitted.models)
         chances, costs = np.zeros((len(prompts), models)), np.zeros((len(prompts), models))
         for begin in range(0, len(prompts), AT_ONCE):
-            part = list(prompts[begin : begin + AT_ONCE])
+            part = prompts[begin : begin + AT_ONCE]
             lengths = np.array([len(prompt) for prompt in part], np.float64)
             answers = self._answer(fitted, self._reader.read_many(part), lengths)
             chances[begin : begin + AT_ONCE] = ranked(fitted, answers)
@@ -166,6 +168,16 @@ class LearnedRouter:
         if self._fitted is None:
             raise ValueError("This router has learnt nothing yet: call fit, or load one.")
         return self._fitted
+
+
+def _texts(prompts: Sequence[str]) -> list[str]:
+    if isinstance(prompts, str):
+        raise TypeError("Give a sequence of prompts, not one text: its letters would be taken for prompts.")
+    texts = list(prompts)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"Prompt {number} is {text!r:.60}: a prompt is a text.")
+    return texts
 
 
 def _as_packed(readings: Readings) -> Readings:

@@ -2,7 +2,7 @@
 
 Every array of a Struct is named by its path ('body.forest.left'). What is not an array (numbers, names, settings, the
 report) lies as JSON in 'about'. A file is checked before it is used: its kind, its version, that nothing is missing,
-and that what points into arrays points inside them.
+that every number is one, that what points into arrays points inside them, and that it has an answer for a prompt.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from msgspec import Struct
 
 from ...core import ConfigError
 from .arrays import Floats
-from .fitted import Fitted, tree_columns
+from .fitted import Fitted, answer, doubts, tree_columns
 from .lexical import LEXICAL
-from .reading import SENTENCE
+from .reading import SENTENCE, Reading, Readings
 from .trees import Forest
 from .word_problems import WordProblems
 from .words import Terms
@@ -44,6 +44,7 @@ def read_fitted(path: Path) -> Fitted:
         with path.open("rb") as file:
             fitted = _read("router", Fitted, file)
         _check(fitted)
+        _try_out(fitted)
     except FileNotFoundError:
         raise ConfigError(f"There is no router at {path}. `pointsman train` makes one.") from None
     except (*_UNREADABLE, OSError) as error:
@@ -77,14 +78,37 @@ def _write(kind: str, value: Struct, file: IO[bytes]) -> None:
 
 
 def _read(kind: str, wanted: type[Kind], file: IO[bytes]) -> Kind:
+    if file.read(len(_ZIP)) != _ZIP:
+        raise ValueError("it is no .npz file")  # numpy would say how to load it unsafely
+    file.seek(0)
     with np.load(file, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
+    if "about" not in arrays:
+        raise ValueError("it does not say what it holds")
     about = msgspec.json.decode(arrays.pop("about").tobytes(), type=_About)
     if about.kind != kind or about.version != VERSION:
+        newer = "; a newer pointsman wrote it" if about.version > VERSION else ""
         raise ValueError(
-            f"it holds a {about.kind} of version {about.version}, where a {kind} of version {VERSION} is needed"
+            f"it holds a {about.kind} of version {about.version}, where a {kind} of version {VERSION} is needed{newer}"
         )
+    for name, array in arrays.items():
+        _check_numbers(name, array)
     return _put_together(wanted, about.value, "", arrays)
+
+
+def _check_numbers(name: str, array: np.ndarray[Any, Any]) -> None:
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds no numbers")
+    odd = ~np.isfinite(array)
+    if name == _THRESHOLDS:
+        odd &= array != np.inf
+    if odd.any():
+        raise ValueError(f"{int(odd.sum()):,} of {array.size:,} in {name} are not a number")
+
+
+_ZIP = b"PK\x03\x04"
+_THRESHOLDS = "body.forest.threshold"
+"""Infinite in a leaf."""
 
 
 class _About(Struct, frozen=True):
@@ -161,6 +185,17 @@ def _check(fitted: Fitted) -> None:
     _shaped("cost.spread", body.cost.spread, (2, models))
     outputs = len(body.mixture.leaves) + len(body.cost.leaves)
     _check_forest(body.forest, tree_columns(body, fitted.settings), outputs)
+
+
+def _try_out(fitted: Fitted) -> None:
+    """Raises ValueError where the answer is no number, or what numpy does where there is none: each part may be well,
+    and all of them of no use together."""
+    nothing = Readings.of([Reading(np.zeros(SENTENCE, np.float32), np.zeros(LEXICAL, np.float32), [])])
+    with np.errstate(all="ignore"):
+        answers = answer(fitted, nothing, np.zeros(1), None)
+        found = (answers.chances, answers.costs, answers.novelty, *doubts(fitted, answers))
+    if not all(np.isfinite(figures).all() for figures in found):
+        raise ValueError("what it expects of a prompt is not a number")
 
 
 def _shaped(name: str, array: Floats, shape: tuple[int, ...]) -> None:
