@@ -18,7 +18,7 @@ from pointsman.core import ManualClock, Nanos, Weighed
 from pointsman.gateway import Gateway, as_chat
 from pointsman.gateway.learning import MOST_GRADES, MOST_PORTIONS, RELOAD_EVERY, REST, SPENT_IN
 from pointsman.gateway.lessons import MOST_PASSED, Lessons, Passed, decode_lessons, explored, forgotten, still_passed
-from pointsman.ledger import Feedback, StoredState
+from pointsman.ledger import Entry, Feedback, StoredState
 from pointsman.routing import Evidence, Prompt
 from pointsman.routing.learned import CONTEXT
 
@@ -76,6 +76,91 @@ async def test_what_is_said_anew_takes_the_place_of_what_was_said_before(tmp_pat
     for one in (changed_mind, again):
         assert one.grades == straight.grades == 10
         assert one.moment == pytest.approx(straight.moment) and one.gram == pytest.approx(straight.gram)
+
+
+def say(asked: Gateway, entry: Entry, givers: range, score: float) -> None:
+    for giver in givers:
+        grade(asked, entry, score, key=str(giver))
+
+
+def all_learned(asked: Gateway) -> Evidence:
+    """Of the model two, in as many turns as it takes."""
+    before = -1
+    while before != asked.learning.state.version:
+        before = asked.learning.state.version
+        asked.learning.study()
+    return asked.learning.state.evidence["two"]
+
+
+async def test_only_the_last_word_counts_however_often_minds_changed(tmp_path: Path) -> None:
+    """A slider that tells each place it passes, or a look between two of its words, would leave behind what nobody
+    thinks any more."""
+    async with gateway(tmp_path, TWO) as asked:
+        entry = await served(asked, model="two")
+        for words in (1, 25, 40):
+            for word in range(words):
+                say(asked, entry, range(4), word / words)
+            all_learned(asked)
+        say(asked, entry, range(4), 0.25)
+        often = all_learned(asked)
+        entry = await served(asked, model="two")
+    async with gateway(tmp_path / "other", TWO) as sure:
+        say(sure, await served(sure, model="two"), range(4), 0.25)
+        once = all_learned(sure)
+    assert often.grades == once.grades == 4
+    assert often.moment == pytest.approx(once.moment) and often.gram == pytest.approx(once.gram)
+
+
+async def test_what_is_said_anew_before_it_was_read_counts_once(tmp_path: Path) -> None:
+    """Of many grades that wait, those said anew would be taken for learned, and what was never learned taken back."""
+    givers = MOST_GRADES + 100
+    async with gateway(tmp_path, TWO) as asked, gateway(tmp_path / "other", TWO) as sure:
+        entry, straight = await served(asked, model="two"), await served(sure, model="two")
+        say(asked, entry, range(givers), 0.5)
+        say(asked, entry, range(300), 0.75)
+        say(sure, straight, range(300, givers), 0.5)
+        say(sure, straight, range(300), 0.75)
+        learned, once = all_learned(asked), all_learned(sure)
+    assert learned.grades == once.grades == givers
+    assert learned.moment == pytest.approx(once.moment)
+
+
+async def test_what_was_learned_before_a_fall_is_not_exchanged_after_it(tmp_path: Path) -> None:
+    """Old grades would be taken off what is known of a model since it fell, once for each change of mind."""
+    async with gateway(tmp_path, TWO) as asked:
+        entry = await served(asked, model="two")
+        say(asked, entry, range(60), 0.9)
+        all_learned(asked)
+        say(asked, entry, range(100, 140), 0.1)
+        fallen = all_learned(asked)
+        assert fallen.epoch == 1 and fallen.grades < 40
+        for score in (0.0, 1.0, 0.5):
+            say(asked, entry, range(60), score)
+            assert all_learned(asked) == fallen
+        say(asked, entry, range(138, 140), 0.3)
+        assert sum(all_learned(asked).moment) > sum(fallen.moment), "what came after it is"
+
+
+async def test_what_is_said_anew_of_a_model_that_is_gone_waits_for_it(tmp_path: Path) -> None:
+    """Its old grade would stay for good, and the next change of mind would move what is believed the wrong way."""
+    without_two = TWO.replace("  two: {provider: sim, quality: 0.6}\n", "").replace(", two", "")
+    async with gateway(tmp_path, TWO) as asked:
+        entry = await served(asked, model="two")
+        say(asked, entry, range(8), 0.9)
+        all_learned(asked)
+    async with gateway(tmp_path, without_two) as less:
+        say(less, entry, range(8), 0.1)
+        less.learning.study()
+    async with gateway(tmp_path, TWO) as again:
+        corrected = all_learned(again)
+        say(again, entry, range(2), 0.3)
+        twice = all_learned(again)
+    async with gateway(tmp_path / "other", TWO) as sure:
+        straight = await served(sure, model="two")
+        say(sure, straight, range(8), 0.1)
+        assert corrected.moment == pytest.approx(all_learned(sure).moment)
+        say(sure, straight, range(2), 0.3)
+        assert twice.moment == pytest.approx(all_learned(sure).moment)
 
 
 def test_with_another_router_what_was_said_before_is_not_taken_back() -> None:

@@ -17,8 +17,8 @@ from ledger_samples import NOON, entry, finish
 
 from pointsman.core import InvalidCall, Weighed
 from pointsman.gateway import new_id
-from pointsman.ledger import Entry, Feedback, Ledger, MeanScore, Why, automatic, back_up, restore, verify
-from pointsman.ledger.feedback import MOST_EARLIER, Said
+from pointsman.ledger import Entry, Feedback, Ledger, MeanScore, StoredState, Why, automatic, back_up, restore, verify
+from pointsman.ledger.feedback import Learned
 from pointsman.ledger.migrations import MIGRATIONS
 from pointsman.ledger.rows import pack_id
 from pointsman.ledger.store import Store
@@ -152,26 +152,26 @@ def test_who_changes_his_mind_is_heard_once_more_and_counts_once(tmp_path: Path)
         ]
 
 
-def test_what_a_giver_said_before_is_told_with_what_he_says_now(tmp_path: Path) -> None:
-    """Whoever learned from the first word could not take it back."""
-    made, early = entry(call_id=called(NOON)), entry(call_id=called(NOON))
+def test_what_was_learned_of_a_grade_is_kept_whatever_its_giver_says_then(tmp_path: Path) -> None:
+    """Whoever learned from a word could not take it back, or would take back what nobody learned."""
+    made = entry(call_id=called(NOON))
     with Ledger.open(tmp_path) as ledger:
         stored(ledger, made)
-        numbers = [ledger.feedback.add(said(made.call_id, number / 100, reliability=0.5)) for number in range(20)]
-        ledger.feedback.add(said(early.call_id, 0.1))
-        ledger.feedback.add(said(early.call_id, 0.2))
-        stored(ledger, early)
-        latest, late = ledger.feedback.graded()
-        assert (latest.first, latest.number) == (numbers[0], numbers[-1])
-        assert latest.earlier == tuple(Said(numbers[at], at / 100, 0.5) for at in range(19 - MOST_EARLIER, 19))
-        assert late.earlier == (), "what waited for its entry was heard by nobody"
-        ledger.feedback.add(said(early.call_id, 0.3))
-        (again,) = ledger.feedback.graded(late.number)
-        assert again.earlier == (Said(late.number, 0.2, 1.0),)
+        first = ledger.feedback.add(said(made.call_id, 0.25, reliability=0.5))
+        (heard,) = ledger.feedback.graded()
+        ledger.feedback.add(said(made.call_id, 0.75))  # while it is being learned
+        assert heard.learned is None and ledger.states.add(StoredState(1, NOON, first, b""))
+        assert not ledger.states.add(StoredState(1, NOON, first, b""), [heard]), "another process was quicker"
+        assert [one.learned for one in ledger.feedback.graded()] == [None]
+        assert ledger.states.add(StoredState(2, NOON, first, b""), [heard])
+        for _ in range(2):
+            (latest,) = ledger.feedback.graded()
+            assert (latest.first, latest.learned) == (first, Learned(first, 0.25, 0.5))
+            ledger.feedback.add(said(made.call_id, 1.0))
         with closing(ledger.store.connect()) as connection:
-            for damaged in ("no json", "[[1, 5, 1]]", 7):
-                connection.execute("UPDATE feedback SET earlier = ?", (damaged,))
-                assert [one.earlier for one in ledger.feedback.graded()] == [(), ()]
+            for damaged in ("no json", "[1, 5, 1]", 7):
+                connection.execute("UPDATE feedback SET learned = ?", (damaged,))
+                assert [one.learned for one in ledger.feedback.graded()] == [None]
 
 
 def test_what_was_said_of_a_time_is_read_alone(tmp_path: Path) -> None:
@@ -407,10 +407,17 @@ def test_what_was_said_before_there_were_reasons_is_kept(tmp_path: Path) -> None
             values,
         )
         grade = (pack_id(made.call_id), NOON)
-        old.execute("INSERT INTO feedback VALUES (3, ?, x'', ?, 0.5, 'user', 1.0, '', 1, 0, 0)", grade)
+        for row in (
+            "(3, ?, x'', ?, 0.5, 'user', 1.0, '', 1, 0, 0)",
+            "(9, ?, x'', ?, 0.5, 'user', 1.0, 'key', 1, 0, 0)",
+        ):
+            old.execute(f"INSERT INTO feedback VALUES {row}", grade)
+        old.execute("INSERT INTO states VALUES (1, ?, 4, x'')", (NOON,))
     with Ledger.open(tmp_path) as ledger:
-        (graded,) = ledger.feedback.graded()
+        graded, fresh = ledger.feedback.graded()
         assert (graded.number, graded.feedback.score, graded.feedback.why) == (3, 0.5, "")
+        assert graded.learned == Learned(4), "nobody knows what was learned of it"
+        assert fresh.learned is None, "nothing was"
         assert (graded.entry.attempt_id, graded.entry.status, graded.entry.finish) == (made.attempt_id, "ok", "")
         stored(ledger, entry(finish="length"))
         assert {one.finish for one in ledger.queries.entries()} == {"", "length"}

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from msgspec import structs
 
 from ..core import Clock, LedgerError
 from ..ledger import Entry, Graded, Ledger, StoredState
-from ..routing import Grade, RouteState, all_lengths, changed_models, learn, sound, with_beliefs
+from ..routing import RouteState, all_lengths, changed_models, learn, sound, with_beliefs
 from .forecasts import InUse
 from .lessons import (
     MOST_PASSED,
     Expects,
     Lessons,
     Passed,
-    correction_of,
     decode_lessons,
     encode_lessons,
     forgotten,
     outcomes_of,
-    readable,
+    read_grades,
     seen_by,
     spent_and_explored,
+    still_held,
     still_passed,
 )
 from .outcomes import Outcomes
@@ -221,12 +221,16 @@ class Learning:
         if not (fresh or back):
             return False
         before, through = self._graded, fresh[-1].number if fresh else self._through
-        grades, passed = self._sorted(fresh, back)
-        after = learn(before, grades)
+        # What comes back is learned with the last of the fresh ones, and bears its number.
+        rows = [*(structs.replace(one, number=through) for one in self._found(back)), *fresh]
+        read = read_grades(rows, before, self._through, self._expects, self._router.since)
+        after = learn(before, read.grades)
         changed, now = changed_models(before, after), self._clock.wall()
         fell_at = {**self._lessons.fell_at, **dict.fromkeys(changed, now)}
+        passed = self._waiting_after({*(one.first for one in back), *(one.first for one in fresh)}, read.passed)
         lessons = Lessons(dict(after.evidence), dict(after.drift), self._router.digest, fell_at, passed)
-        if not self._ledger.states.add(StoredState(after.version, now, through, encode_lessons(lessons))):
+        stored = StoredState(after.version, now, through, encode_lessons(lessons))
+        if not self._ledger.states.add(stored, still_held(read.taught, self._through, after)):
             return self._load()  # another process was quicker: begin again from what it learned
         self._graded, self._through, self._lessons = after, through, lessons
         self._changed += changed
@@ -238,22 +242,13 @@ class Learning:
         known = {model for model in {one.model for one in waiting} if self._expects(model, None) is not None}
         return [one for one in waiting if one.model in known]
 
-    def _sorted(self, fresh: Sequence[Graded], back: Sequence[Passed]) -> tuple[list[Grade], tuple[Passed, ...]]:
-        """What is learned of them, and all that wait from now on. Who changes his mind counts once, as he thinks now;
-        and what was erased or said anew while it waited is not found any more."""
-        waiting = {one.first for one in self._lessons.passed}
-        new = [one for one in fresh if one.first > self._through or one.first in waiting]
-        grades, passed = readable([*self._found(back), *new], self._expects, self._router.since)
-        for one in fresh:
-            if one.first <= self._through and one.first not in waiting:
-                correction = correction_of(one, self._through, self._expects, self._router.since)
-                grades += [correction] if correction else []
-        done = {one.first for one in back} | {one.first for one in new}
-        waits = [*(one for one in self._lessons.passed if one.first not in done), *passed]
-        return grades, tuple(waits[-MOST_PASSED:])
+    def _waiting_after(self, read: Collection[int], passed: Sequence[Passed]) -> tuple[Passed, ...]:
+        """All that wait from now on. Whoever was heard again, by the number of his first word, waits anew or not at
+        all."""
+        return tuple([*(one for one in self._lessons.passed if one.first not in read), *passed][-MOST_PASSED:])
 
     def _found(self, passed: Sequence[Passed]) -> Iterator[Graded]:
-        """As they stand in the ledger."""
+        """As they stand in the ledger: without what was erased, or said anew while it waited."""
         for one in passed:
             yield from (row for row in self._ledger.feedback.graded(one.number - 1, 1) if row.number == one.number)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct, structs
 
 from ..core import FAULTS_OF_UPSTREAMS, Nanos, Weighed
-from ..ledger import CUT_SHORT, Chosen, Entry, Graded, Speed
+from ..ledger import CUT_SHORT, Chosen, Entry, Graded, Learned, Speed
 from ..routing import (
     Drift,
     Evidence,
@@ -18,6 +18,7 @@ from ..routing import (
     Prefill,
     Prompt,
     Retracted,
+    RouteState,
     Seen,
     by_kind,
     kind_of,
@@ -80,17 +81,55 @@ def forgotten(lessons: Lessons, through: int) -> Lessons:
     )
 
 
-def readable(graded: Sequence[Graded], expects: Expects, since: float) -> tuple[list[Grade], list[Passed]]:
-    """What can be learned of these now, and which wait for their models. `since`: as for `grade_of`."""
-    grades: list[Grade] = []
-    passed: list[Passed] = []
-    for one in graded:
+class Studied(NamedTuple):
+    """What grades that were read come to."""
+
+    grades: list[Grade]
+    taught: list[Graded]
+    """Those of which `grades` are, in their order."""
+    passed: list[Passed]
+    """Those that wait for their models."""
+
+
+def read_grades(rows: Sequence[Graded], state: RouteState, through: int, expects: Expects, since: float) -> Studied:
+    """What can be learned of these, by a state that goes `through` a number. `since`: as for `grade_of`.
+
+    A grade that is in the state, and was said anew since, is exchanged. Where it was in it once and is no more (its
+    model fell, another router came), or nobody knows what was learned of it, nothing is.
+    """
+    found = Studied([], [], [])
+    for one in rows:
+        before = one.learned if one.learned is not None and one.learned.number <= through else None
+        if before is not None and not _is_exchangeable(before, one, state):
+            continue
         grade = grade_of(one, expects, since)
         if grade is not None:
-            grades.append(grade)
+            found.grades.append(grade if before is None else structs.replace(grade, instead=_retracted(before)))
+            found.taught.append(one)
         elif one.feedback.source != "automatic" and expects(one.entry.model, None) is None:
-            passed.append(Passed(one.first, one.number, one.entry.model))
-    return grades, passed
+            found.passed.append(Passed(one.first, one.number, one.entry.model))
+    return found
+
+
+def still_held(taught: Sequence[Graded], through: int, after: RouteState) -> list[Graded]:
+    """Without exchanges that came to nothing, since their models were found to have fallen among the same grades.
+    `through`: where the state before `after` ended."""
+    return [
+        one
+        for one in taught
+        if one.learned is None or one.learned.number > through or _is_exchangeable(one.learned, one, after)
+    ]
+
+
+def _is_exchangeable(learned: Learned, graded: Graded, state: RouteState) -> bool:
+    now = graded.feedback
+    if learned.score is None or (learned.score, learned.reliability) == (now.score, now.reliability):
+        return False
+    return learned.number > state.evidence.get(graded.entry.model, Evidence()).since
+
+
+def _retracted(learned: Learned) -> Retracted:
+    return Retracted(learned.number, learned.score or 0.0, learned.reliability or 0.0)
 
 
 def still_passed(lessons: Lessons, through: int) -> tuple[Passed, ...]:
@@ -129,18 +168,6 @@ def grade_of(graded: Graded, expects: Expects, since: float) -> Grade | None:
         reliability=feedback.reliability,
         number=graded.number,
     )
-
-
-def correction_of(graded: Graded, through: int, expects: Expects, since: float) -> Grade | None:
-    """A grade whose giver had said something else before, which was learned with the grades up to `through`. None where
-    that is not known any more, or was the same."""
-    before = next((said for said in reversed(graded.earlier) if said.number <= through), None)
-    now = graded.feedback
-    if before is None or (before.score, before.reliability) == (now.score, now.reliability):
-        return None
-    grade = grade_of(graded, expects, since)
-    retracted = Retracted(before.number, before.score, before.reliability)
-    return None if grade is None else structs.replace(grade, instead=retracted)
 
 
 def _context(prompt: Prompt | None) -> tuple[float, ...]:

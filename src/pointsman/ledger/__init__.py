@@ -12,7 +12,7 @@ from .alerts import Alert
 from .backup import Backup, Restored, back_up, restore
 from .entries import MAX_FEATURES, Body, Entry, Status
 from .export import csv_lines, jsonl
-from .feedback import Feedback, Feedbacks, Graded, MeanScore, Why, automatic
+from .feedback import Feedback, Feedbacks, Graded, Learned, MeanScore, Why, automatic
 from .keys import Key, KeyRing, Keys, Scope
 from .ledger import REAL_CLOCK, Ledger
 from .queries import CUT_SHORT, By, Chosen, CostRow, PerformanceRow, Queries, Speed, Spread, parse_since
@@ -49,6 +49,7 @@ __all__ = [
     "Key",
     "KeyRing",
     "Keys",
+    "Learned",
     "Ledger",
     "MeanScore",
     "PerformanceRow",

@@ -28,8 +28,6 @@ Why = Literal["", "refused", "cut_off", "not_json", "schema", "tool_arguments"]
 """What was wrong with an answer, where it was noticed by itself."""
 
 LONGEST_ID: Final = 200
-MOST_EARLIER: Final = 16
-"""Of what a giver said before: learners come by every few seconds, and look for the last that they have heard."""
 
 
 class Feedback(Struct, frozen=True):
@@ -54,12 +52,14 @@ class Feedback(Struct, frozen=True):
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-class Said(Struct, frozen=True, array_like=True):
-    """What a giver said before he changed his mind."""
+class Learned(Struct, frozen=True, array_like=True):
+    """What a state holds of a grade, whatever its giver has said since."""
 
     number: int
-    score: _Share
-    reliability: _Share
+    """That it had. A state that goes through it holds it, one that does not (others were lost) does not."""
+    score: _Share | None = None
+    """None: nobody knows any more."""
+    reliability: _Share | None = None
 
 
 class Graded(Struct, frozen=True):
@@ -69,9 +69,8 @@ class Graded(Struct, frozen=True):
     feedback: Feedback
     entry: Entry
     first: int
-    """The number of the giver's first word on this answer: whoever has come past it has learned from it already."""
-    earlier: tuple[Said, ...] = ()
-    """What he said of it before, the oldest first: the last MOST_EARLIER at most."""
+    """The number of the giver's first word on this answer: it stays the same."""
+    learned: Learned | None = None
 
 
 class MeanScore(Struct, frozen=True):
@@ -104,8 +103,8 @@ class Feedbacks:
             with writing(connection):
                 values = _values(feedback)
                 giver = (values[0], feedback.source, feedback.key, values[1])
-                before = _said_before(connection.execute(_BEFORE, giver).fetchone())
-                return int(connection.execute(_ADD, (*values, entry, looked, *before)).lastrowid or 0)
+                first, learned = connection.execute(_BEFORE, giver).fetchone() or (0, "")
+                return int(connection.execute(_ADD, (*values, entry, looked, first, learned)).lastrowid or 0)
 
     def graded(self, after: int = 0, most: int = 1000) -> list[Graded]:
         """Up to `most` of those with a number above `after`, in the order of numbers, as far as their attempts are in
@@ -116,10 +115,10 @@ class Feedbacks:
             _join_late(connection)
             names = Names(connection)
             found = []
-            for number, at, first, earlier, *values in connection.execute(_GRADED, (after, most)).fetchall():
+            for number, at, first, learned, *values in connection.execute(_GRADED, (after, most)).fetchall():
                 entry = read_entry(connection, at, names)
                 if entry is not None:
-                    found.append(Graded(number, _feedback(values), entry, first or number, _earlier(earlier)))
+                    found.append(Graded(number, _feedback(values), entry, first or number, _learned(learned)))
                 names.trim()
             return found
 
@@ -202,6 +201,17 @@ def automatic(entry: Entry, why: Why) -> Feedback:
     )
 
 
+def mark_learned(connection: sqlite3.Connection, grades: Sequence[Graded]) -> None:
+    """For a state that is being written: it holds these as they are here, though their givers may have said something
+    else meanwhile."""
+    marks = []
+    for one in grades:
+        said = one.feedback
+        mark = _encode(Learned(one.number, said.score, said.reliability)).decode()
+        marks.append((mark, pack_id(said.call_id), said.source, said.key, pack_id(said.attempt_id)))
+    connection.executemany(_MARK, marks)
+
+
 def _check(feedback: Feedback) -> None:
     for name in ("score", "reliability"):
         value = getattr(feedback, name)
@@ -239,25 +249,16 @@ def _join_late(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE feedback SET looked = ? WHERE entry = 0 AND number <= ?", (latest, last))
 
 
-def _said_before(row: tuple[int, int, float, float, str] | None) -> tuple[int, str]:
-    """`first` and `earlier` of the row that takes the place of this one."""
-    if row is None:
-        return 0, ""
-    number, first, score, reliability, earlier = row
-    said = (*_earlier(earlier), Said(number, score, reliability))
-    return first or number, _encode(said[-MOST_EARLIER:]).decode()
-
-
-def _earlier(stored: str) -> tuple[Said, ...]:
-    """() for what was damaged."""
+def _learned(stored: str) -> Learned | None:
+    """None for what was damaged."""
     try:
-        return _decode(stored) if stored else ()
+        return _decode(stored) if stored else None
     except (msgspec.DecodeError, TypeError):
-        return ()
+        return None
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(tuple[Said, ...]).decode
+_decode = msgspec.json.Decoder(Learned).decode
 
 
 def _values(feedback: Feedback) -> tuple[object, ...]:
@@ -289,17 +290,19 @@ def _deviation(count: int, mean: float, mean_of_squares: float) -> float | None:
 
 _COLUMNS = "call_id, attempt_id, at, score, source, reliability, key, why"
 
-_ADD = f"INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first, earlier) VALUES ({', '.join('?' * 12)})"
+_ADD = f"INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first, learned) VALUES ({', '.join('?' * 12)})"
 
 _BEFORE = """
-SELECT number, first, score, reliability, earlier FROM feedback
+SELECT CASE WHEN first THEN first ELSE number END, learned FROM feedback
 WHERE call_id = ? AND source = ? AND key = ? AND attempt_id = ? AND entry != 0
 """
 """What waits for its entry was given to no learner yet."""
 
+_MARK = "UPDATE feedback SET learned = ? WHERE call_id = ? AND source = ? AND key = ? AND attempt_id = ?"
+
 _JOIN = f"""
-INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first, earlier)
-SELECT {_COLUMNS}, ?, 0, first, earlier FROM feedback WHERE number = ? AND entry = 0
+INSERT OR REPLACE INTO feedback ({_COLUMNS}, entry, looked, first, learned)
+SELECT {_COLUMNS}, ?, 0, first, learned FROM feedback WHERE number = ? AND entry = 0
 """
 """The row is replaced by one with a new number. Nothing happens where another process has joined it meanwhile."""
 
@@ -323,7 +326,7 @@ _IS_READABLE = f"""(
 )"""
 
 _GRADED = f"""
-SELECT number, entry, first, earlier, {_COLUMNS} FROM feedback
+SELECT number, entry, first, learned, {_COLUMNS} FROM feedback
 WHERE number > ? AND entry != 0 AND {_IS_READABLE} AND EXISTS (SELECT 1 FROM entries WHERE {ENTRY_OF})
 ORDER BY number LIMIT ?
 """

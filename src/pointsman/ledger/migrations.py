@@ -55,8 +55,10 @@ def add_finishes(connection: sqlite3.Connection) -> None:
 
 
 def add_corrections(connection: sqlite3.Connection) -> None:
-    """What a giver had said before: whoever learned from it can take that back."""
-    connection.execute(_FEEDBACK_EARLIER)
+    """What was learned of a grade: whoever says it anew has that taken back. Of what was learned before this, nobody
+    knows what was said by then."""
+    connection.execute(_FEEDBACK_LEARNED)
+    connection.execute(_LEARNED_UNKNOWN)
 
 
 MIGRATIONS = (
@@ -321,7 +323,12 @@ _FEEDBACK_INDEXES = (
 )
 
 _FEEDBACK_WHY = "ALTER TABLE feedback ADD COLUMN why TEXT NOT NULL DEFAULT ''"
-_FEEDBACK_EARLIER = "ALTER TABLE feedback ADD COLUMN earlier TEXT NOT NULL DEFAULT ''"
+_FEEDBACK_LEARNED = "ALTER TABLE feedback ADD COLUMN learned TEXT NOT NULL DEFAULT ''"
+_THROUGH = "(SELECT through FROM states ORDER BY version DESC LIMIT 1)"
+_LEARNED_UNKNOWN = f"""
+UPDATE feedback SET learned = '[' || {_THROUGH} || ',null,null]'
+WHERE entry != 0 AND CASE WHEN first THEN first ELSE number END <= {_THROUGH}
+"""
 
 _STATES = """
 CREATE TABLE states (

@@ -4,6 +4,7 @@ once one is told that it came too late, and begins again from the other's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from math import isfinite
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from ..core import InvalidCall
+from .feedback import Graded, mark_learned
 from .store import Store, writing
 
 KEPT: Final = 20
@@ -44,9 +46,9 @@ class States:
         with self._store.explaining("read"), closing(self._store.connect()) as connection:
             return [_stored(*row) for row in connection.execute(_KEPT, (most,))]
 
-    def add(self, state: StoredState) -> bool:
+    def add(self, state: StoredState, learned: Sequence[Graded] = ()) -> bool:
         """False where that version, or a later one, is there already: then nothing was changed. The last KEPT versions
-        are kept."""
+        are kept. `learned`: the grades that are in it, and were not in the version before, or not as they are now."""
         if state.version < 1 or state.through < 0 or not isfinite(state.at):
             raise InvalidCall(f"A state's version is from 1, not {state.version}; and it has a time and a number.")
         values = (state.version, state.at, state.through, bytearray(state.state), state.version)
@@ -56,6 +58,8 @@ class States:
             writing(connection),
         ):
             is_new = connection.execute(_ADD, values).rowcount == 1
+            if is_new:
+                mark_learned(connection, learned)
             connection.execute(_PRUNE, (KEPT,))
         return is_new
 
