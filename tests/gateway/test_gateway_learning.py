@@ -26,6 +26,13 @@ from pointsman.gateway.conversations import conversation_id
 from pointsman.ledger import Feedback, automatic
 from pointsman.routing import Prompt
 
+ONLY_ONE = TWO.replace("candidates: [one, two]", "candidates: [one]")
+BETTER, BEST = (
+    TWO.replace("two: {provider: sim, quality: 0.6}", f"two: {{provider: sim, quality: {quality}}}")
+    for quality in (0.65, 1.0)
+)
+"""With `two` a little better than `one`, and far better."""
+
 
 async def taught(asked: Gateway, calls: int) -> None:
     """`two` is always good, `one` never."""
@@ -108,7 +115,7 @@ async def test_learning_can_be_switched_off(tmp_path: Path) -> None:
 
 async def test_a_model_that_became_worse_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A silent change at a provider would be found by the users."""
-    async with gateway(tmp_path, TWO.replace("candidates: [one, two]", "candidates: [one]")) as asked:
+    async with gateway(tmp_path, ONLY_ONE) as asked:
         entry = await served(asked)
         for number in range(500):
             score = float(number < 220 or number % 3 == 0)
@@ -172,6 +179,9 @@ def turn(asked: Gateway, *more: Message, session: str = "", question: str = "Hel
 
 
 SAID = Message("assistant", (Text("Yes?"),))
+GO_ON = (SAID, Message("user", (Text("Go on."),)))
+RESULT = (Message("assistant", (ToolUse("1", "look", "{}"),)), Message("tool", (ToolResult("1", (Text("42"),)),)))
+"""A tool's call, and its result."""
 
 
 async def test_a_conversation_stays_with_its_model_over_processes(tmp_path: Path) -> None:
@@ -180,59 +190,53 @@ async def test_a_conversation_stays_with_its_model_over_processes(tmp_path: Path
         held = one.call(as_chat("Hello!"), model="auto")
         reply = await one(held)
         await reply.read()
-        better = TWO.replace("two: {provider: sim, quality: 0.6}", "two: {provider: sim, quality: 0.65}")
-        other.state.refresh()
-        assert other.decide(turn(other, SAID, Message("user", (Text("Go on."),)))).chosen == "one"
-    async with gateway(tmp_path, better) as later:
-        later.state.refresh()
+        assert other.decide(turn(other, *GO_ON)).chosen == "one"
+    async with gateway(tmp_path, BETTER) as later:
         assert later.decide(turn(later)).chosen == "two"
-        assert later.decide(turn(later, SAID, Message("user", (Text("Go on."),)))).chosen == "one"
+        assert later.decide(turn(later, *GO_ON)).chosen == "one"
         assert later.decide(turn(later, SAID, question="Something else")).chosen == "two"
 
 
 async def test_a_session_is_known_by_its_name(tmp_path: Path) -> None:
     """A client that names its session, and sends no history, would get another model each time."""
-    config = TWO.replace("candidates: [one, two]", "candidates: [one]")
-    async with gateway(tmp_path, config) as first:
+    async with gateway(tmp_path, ONLY_ONE) as first:
         await (await first(turn(first, session="s1"))).read()
-    better = TWO.replace("two: {provider: sim, quality: 0.6}", "two: {provider: sim, quality: 0.65}")
-    async with gateway(tmp_path, better) as later:
-        later.state.refresh()
+    async with gateway(tmp_path, BETTER) as later:
         assert later.decide(turn(later, session="s1", question="And then?")).chosen == "one"
         assert later.decide(turn(later, session="s2", question="And then?")).chosen == "two"
 
 
 async def test_a_tool_s_result_goes_to_the_model_that_called_the_tool(tmp_path: Path) -> None:
     """Another model would get the result of a call that it never made."""
-    async with gateway(tmp_path, TWO.replace("candidates: [one, two]", "candidates: [one]")) as first:
+    async with gateway(tmp_path, ONLY_ONE) as first:
         await (await first(turn(first))).read()
-    best = TWO.replace("two: {provider: sim, quality: 0.6}", "two: {provider: sim, quality: 1.0}")
-    result = (
-        Message("assistant", (ToolUse("1", "look", "{}"),)),
-        Message("tool", (ToolResult("1", (Text("42"),)),)),
-    )
-    async with gateway(tmp_path, best) as later:
-        later.state.refresh()
-        decision = later.decide(turn(later, *result))
+    async with gateway(tmp_path, BEST) as later:
+        decision = later.decide(turn(later, *RESULT))
         assert decision.chosen == "one" and "awaits the result of a tool" in decision.reason
-        assert later.decide(turn(later, SAID, Message("user", (Text("Go on."),)))).chosen == "two"
+        assert later.decide(turn(later, *GO_ON)).chosen == "two"
+
+
+async def test_what_another_process_served_a_moment_ago_counts(tmp_path: Path) -> None:
+    """With two workers the results of fast tools would go to models that never called them."""
+    async with gateway(tmp_path, TWO) as one, gateway(tmp_path, BEST) as two:
+        for asked, call in ((one, turn(one)), (two, turn(two, *GO_ON)), (one, turn(one))):
+            await (await asked(call)).read()
+        assert two.decide(turn(two, *RESULT)).chosen == "one"
+        await (await two(turn(two, *GO_ON))).read()
+        assert one.decide(turn(one, *RESULT)).chosen == "two"
 
 
 async def test_a_helper_of_the_same_session_takes_no_conversation_s_model(tmp_path: Path) -> None:
     """An agent asks for a title, or runs a sub-agent, between a tool's call and its result: another model would get
     that result."""
-    config = TWO.replace("two: {provider: sim, quality: 0.6}", "two: {provider: sim, quality: 1.0}")
-    call = Message("assistant", (ToolUse("1", "look", "{}"),))
-    result = Message("tool", (ToolResult("1", (Text("42"),)),))
-    async with gateway(tmp_path, TWO.replace("candidates: [one, two]", "candidates: [one]")) as first:
+    async with gateway(tmp_path, ONLY_ONE) as first:
         await (await first(turn(first, session="s"))).read()
-    async with gateway(tmp_path, config) as later:
-        later.state.refresh()
+    async with gateway(tmp_path, BEST) as later:
         await (await later(turn(later, session="s", question="Name this talk."))).read()
         assert later.decide(turn(later, session="s", question="And this?")).chosen == "two"
-        decision = later.decide(turn(later, call, result, session="s"))
+        decision = later.decide(turn(later, *RESULT, session="s"))
         assert decision.chosen == "one" and "awaits the result of a tool" in decision.reason
-        unknown = later.decide(turn(later, call, result, session="s", question="Never asked here."))
+        unknown = later.decide(turn(later, *RESULT, session="s", question="Never asked here."))
         assert unknown.chosen == "two"
 
 
@@ -245,16 +249,15 @@ async def conversation_of(asked: Gateway, call: Call) -> str:
 
 async def test_the_calls_of_one_conversation_are_recorded_as_such(tmp_path: Path) -> None:
     """A replay could not tell which caches a policy loses, and its savings would be gross of them."""
-    later = (SAID, Message("user", (Text("Go on."),)))
     a_picture, another = (Message("user", (Image(data=data, media_type="image/png"),)) for data in ("AAAA", "BBBB"))
     async with gateway(tmp_path, TWO) as asked:
         first = await conversation_of(asked, turn(asked))
-        assert len(first) == 16 and first == await conversation_of(asked, turn(asked, *later))
+        assert len(first) == 16 and first == await conversation_of(asked, turn(asked, *GO_ON))
         named = await conversation_of(asked, turn(asked, session="s"))
         assert named == await conversation_of(asked, turn(asked, session="s", question="And then?"))
         assert await conversation_of(asked, asked.call(as_chat("Hello!"), model="one")) == ""
         calls = (turn(asked), turn(asked, question="Hello?"), turn(asked, session="s"), turn(asked, session="t"))
-        pictures = (asked.call(Chat((picture, *later))) for picture in (a_picture, another))
+        pictures = (asked.call(Chat((picture, *GO_ON))) for picture in (a_picture, another))
         assert len({conversation_id(call) for call in (*calls, *pictures)}) == 6
 
 

@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
 
 import anthropic
 import openai
@@ -248,12 +250,16 @@ def test_head_is_answered_wherever_get_is(server: Running) -> None:
     assert get(server, "/v1/messages", "HEAD")[0] == 405
 
 
+FIXED = "learning: {enabled: false}\n"
+"""Nothing is drawn: of `route`'s candidates a new question goes to `small`."""
+
+
 @contextlib.contextmanager
 def workers(upstream: Upstream, home: Path, count: int = 2) -> Iterator[tuple[subprocess.Popen[bytes], str, str]]:
     """The parent, its URL and a key."""
     home.mkdir()
     file = home / "config.yaml"
-    file.write_text(lively(upstream))
+    file.write_text(lively(upstream).replace("modes:\n", "modes:\n  second: {candidates: [twin]}\n") + FIXED)
     variables = {"PATH": os.environ["PATH"], "HOME": str(home), "POINTSMAN_HOME": str(home)}
     command = (sys.executable, "-m", "pointsman", "serve", "--json", "--port", "0", "--workers", str(count))
     with subprocess.Popen(
@@ -289,8 +295,29 @@ def is_served(url: str) -> bool:
         return False
 
 
-def test_workers_share_the_socket_and_one_that_dies_is_replaced(upstream: Upstream, tmp_path: Path) -> None:
-    """One crash would take a part of the server away for good."""
+def served_by(url: str, key: str, model: str, *messages: dict[str, Any]) -> str | None:
+    """The model that answers; over a connection of its own, so any worker may serve it."""
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    body = json.dumps({"model": model, "messages": messages}).encode()
+    with urlopen(Request(f"{url}/v1/chat/completions", body, headers), timeout=30) as answer:
+        return answer.headers["x-pointsman-model"]
+
+
+def asked_and_answered(question: str) -> list[dict[str, Any]]:
+    """A question, the tool's call, and its result."""
+    used = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    return [
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": None, "tool_calls": [used]},
+        {"role": "tool", "tool_call_id": "1", "content": "42"},
+    ]
+
+
+def test_workers_share_socket_and_conversations_and_one_that_dies_is_replaced(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """One crash would take a part of the server away for good; and a tool's result would go to a model that never
+    called the tool."""
     with workers(upstream, tmp_path / "home") as (parent, url, key):
         assert key.startswith("pm-")
         before = children(parent)
@@ -301,6 +328,11 @@ def test_workers_share_the_socket_and_one_that_dies_is_replaced(upstream: Upstre
                     model="fake/echo", messages=[{"role": "user", "content": "hello"}]
                 )
                 assert answer.choices[0].message.content == "simulated: hello"
+        for number in range(12):
+            question, *used = asked_and_answered(f"What is the answer to question {number}?")
+            assert served_by(url, key, "second", question) == "twin"
+            assert served_by(url, key, "auto", question, *used) == "twin"
+        assert served_by(url, key, "auto", *asked_and_answered("What was never asked here?")) == "small"
         os.kill(before[0], signal.SIGKILL)
         until(lambda: len(set(children(parent)) - {before[0]}) == 2)
         assert all(is_served(url) for _ in range(10))

@@ -45,6 +45,7 @@ class Conversations:
         goes_on = _goes_on(chat)
         if not session and not goes_on:
             return None
+        self._state.refresh()  # Another process may have served the turn before, a moment ago.
         held = self._held(_PREFIX + _thread_id(call)) if session and goes_on else None
         held = held or self._held(_PREFIX + conversation)
         if held is None:
@@ -52,7 +53,8 @@ class Conversations:
         return Conversation(held.model, is_pinned=prompt.in_tool_loop, cached_tokens=_read_before(chat, prompt))
 
     def remember(self, conversation: str, call: Call, model: str) -> None:
-        """`model` had the latest turn, which is `call`."""
+        """`model` had the latest turn, which is `call`. Every process can find it, once this has returned."""
+        self._state.refresh()
         self._remember(conversation, model)
         if call.caller.session:
             self._remember(_thread_id(call), model)
