@@ -192,6 +192,10 @@ def test_the_learned_router_is_told_with_what_it_knows(run: Run, home: Path, con
     damaged = checks(run, "--offline")[1]
     assert damaged["learned router"]["state"] == "warning" and damaged["verdict"]["state"] == "ok"
     assert "it is no .npz file" in damaged["learned router"]["found"]
+    path.unlink()
+    path.mkdir()
+    folder = checks(run, "--offline")[1]["learned router"]
+    assert folder["state"] == "warning" and "it is a folder" in folder["found"]
     config.write_text(config.read_text("utf-8") + "learning: {enabled: false}\n", "utf-8")
     assert "is not used" in checks(run, "--offline")[1]["learned router"]["found"]
 

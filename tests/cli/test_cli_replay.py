@@ -266,7 +266,7 @@ def test_a_refused_policy_file_is_told_by_the_program(run: Run, explored: Simula
         ("frugl", "Did you mean 'frugal'?"),
         ("zzz", "There are: performance"),
         ("", "There is no policy ''"),
-        ("always:", "could '' have been chosen"),
+        ("always:", "is followed by a model's name"),
         ("always:bog", "Did you mean 'big'?"),
     ],
 )

@@ -18,7 +18,7 @@ from cli_upstream import Run, in_a_terminal
 
 from graded_prompts import COST, MODELS, SKILL, grades, prompts, write_outcomes
 from pointsman.core import Chat, Message, Nanos, Text
-from pointsman.gateway.weights import learned_path, load_learned, previous_path, switch
+from pointsman.gateway.weights import can_go_back, go_back, learned_path, load_learned, previous_path, switch
 from pointsman.ledger import Body, Entry, Ledger
 from pointsman.ledger.feedback import Feedback
 from pointsman.routing import read_prompt
@@ -240,6 +240,13 @@ def test_a_switch_that_cannot_be_written_changes_nothing(home: Path) -> None:
         switch(home, fails)
     assert [path.name for path in learned_path(home).parent.iterdir()] == ["learned.npz"]
     assert learned_path(home).read_bytes() == b"one"
+    learned_path(home).rename(previous_path(home))
+    learned_path(home).mkdir()
+    with pytest.raises(IsADirectoryError, match="where the router belongs"):
+        switch(home, lambda path: path.write_bytes(b"two") and None)
+    with pytest.raises(IsADirectoryError, match="where the router belongs"):
+        go_back(home)
+    assert previous_path(home).read_bytes() == b"one" and not can_go_back(home)
 
 
 def test_graded_calls_of_the_ledger_are_trained_on(run: Run, home: Path) -> None:

@@ -106,6 +106,38 @@ def test_an_edited_file_that_cannot_answer_is_refused(
         LearnedRouter.load(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "edit", "words"),
+    [
+        ("body.tasks.table", None, "its part body.tasks.table is missing."),
+        ("body.text.terms", None, "its part body.text.terms is missing."),
+        ("about", None, "it does not say what it holds."),
+        ("body.seeing.inward_bias", lambda array: array[:-1], "does not fit the others: its size is 31, not 32."),
+        ("body.tasks.weights", lambda array: array[0], "does not fit the others: its size is 5, not "),
+        ("body.neighbours.mean", lambda array: array[:-1], "does not fit the others: its size is 255, not 256."),
+        ("body.cost.ridge", lambda array: array * np.nan, "figures in its part body.cost.ridge are no numbers."),
+        ("about", lambda array: replaced(array, b'"folds":', b'"folds":"x","old":'), "its part settings "),
+        ("about", lambda array: replaced(array, b'"best":', b'"first":'), "its part best is missing."),
+        ("about", lambda array: replaced(array, b"{", b"["), "it is damaged ("),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_in_words(
+    learnt: LearnedRouter, tmp_path: Path, name: str, edit: Callable[[np.ndarray], np.ndarray] | None, words: str
+) -> None:
+    """Whoever copied a router badly would read what numpy says of shapes, or one word in quotes."""
+    path = tmp_path / "router.npz"
+    edited(learnt, path, name, edit)
+    with pytest.raises(ConfigError, match="is not a router that can be used: ") as caught:
+        LearnedRouter.load(path)
+    assert words in caught.value.message and caught.value.message.endswith(" Train it again.")
+
+
+def replaced(about: np.ndarray, old: bytes, new: bytes) -> np.ndarray:
+    content: bytes = about.tobytes()
+    assert old in content
+    return np.frombuffer(content.replace(old, new, 1), np.uint8)
+
+
 def test_of_what_cannot_be_reckoned_nothing_is_expected(learnt: LearnedRouter, tmp_path: Path) -> None:
     """Weights that are too large for some prompts alone would end the calls that bring those."""
     path = tmp_path / "router.npz"
@@ -115,12 +147,13 @@ def test_of_what_cannot_be_reckoned_nothing_is_expected(learnt: LearnedRouter, t
     assert expected.context and not expected.quality and not expected.cost
 
 
-def edited(learnt: LearnedRouter, path: Path, name: str, edit: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Saves a router in which one array is another."""
+def edited(learnt: LearnedRouter, path: Path, name: str, edit: Callable[[np.ndarray], np.ndarray] | None) -> None:
+    """Saves a router in which one array is another, or left out."""
     learnt.save(path)
     with np.load(path, allow_pickle=False) as stored:
         arrays = {key: stored[key] for key in stored.files}
-    np.savez(path, **{**arrays, name: edit(arrays[name])})
+    one = arrays.pop(name)
+    np.savez(path, **(arrays if edit is None else {**arrays, name: edit(one)}))
 
 
 def test_a_router_of_another_version_is_refused_with_both(learnt: LearnedRouter, tmp_path: Path) -> None:

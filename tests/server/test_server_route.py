@@ -16,6 +16,7 @@ from running import Running
 
 from pointsman.gateway.foreseen import RouteJson
 from pointsman.lab.replay_json import ReplayJson
+from pointsman.ledger import Ledger
 from pointsman.server.route import MOST_PROMPTS
 from upstream import Upstream
 
@@ -79,6 +80,9 @@ def test_needs_are_headers_as_those_of_calls_are(ask: Ask) -> None:
     assert told(ask({**prompt, "model": "fast"}))["chosen"] == "fast"
     assert told(ask({**prompt, "model": "small", "max_tokens": 5000}))["chosen"] is None
     assert ask(prompt, x_pointsman_quality="2")[0] == 400
+    for seconds in ("0.0001", "86401"):
+        status, refused = ask(prompt, x_pointsman_max_latency=seconds)
+        assert status == 400 and "from 0.001 to 86400" in refused["error"]["message"]
 
 
 def test_many_prompts_are_decided_at_once(ask: Ask) -> None:
@@ -137,6 +141,25 @@ def test_a_body_that_cannot_be_read_is_refused(ask: Ask, body: dict[str, Any] | 
     assert (found, answer["success"]) == (status, False) and why in answer["error"]["message"]
 
 
+def test_a_key_is_told_only_of_models_that_it_may_name(ask: Ask, server: Running) -> None:
+    """A key for one model would be told what the others cost and how good they are, though its call is refused."""
+    with Ledger.open(server.home) as ledger:
+        text, _ = ledger.keys.create("one", scopes=("read", "call"), models=("small",))
+    narrow = f"Bearer {text}"
+    assert told(ask({"prompt": "hello", "model": "small"}, authorization=narrow))["chosen"] == "small"
+    assert told(ask({"messages": HELLO, "model": "small"}, authorization=narrow))["chosen"] == "small"
+    call = {"model": "auto", "messages": HELLO}
+    status, refused = asked(server, "POST", "/v1/chat/completions", call, authorization=narrow)
+    why = refused["error"]["message"]
+    assert status == 403 and "may name small." in why
+    chain = {"task_type": "coding", "complexity": "simple"}
+    for body in (call, {"prompt": "hello"}, {"prompts": ["hello"]}, chain):
+        status, answer = ask(body, authorization=narrow)
+        assert (status, answer["error"]["message"]) == (403, why)
+    status, answer = ask({"prompt": "hello", "model": "nobody"}, authorization=narrow)
+    assert status == 403 and "'nobody'" in answer["error"]["message"]
+
+
 def test_a_routed_answer_says_whether_it_has_the_quality_that_was_asked_for(server: Running) -> None:
     """A program would take the best there is for good enough."""
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0) as client:
@@ -172,6 +195,7 @@ def test_recorded_traffic_is_decided_anew(server: Running) -> None:
         ("", "missing"),
         ("policy=frgal", "frugal"),
         ("policy=always:nobody", "nobody"),
+        ("policy=always:", "followed by a model's name"),
         ("policy=/etc/passwd.yaml", "pointsman replay"),
         ("policy=frugal&since=never", "no time"),
         ("policy=frugal&seed=-1", "seed"),

@@ -61,7 +61,10 @@ def grouped_reasons(by_model: Mapping[str, str]) -> list[str]:
     others = {model: reason for model, reason in by_model.items() if not _KEY.fullmatch(reason)}
     return [
         *(_line(who, why) for who, why in grouped(others).items()),
-        *(f"{number} {'model needs' if number == 1 else 'models need'} {key}" for key, number in lacking.items()),
+        *(
+            f"{number} {'model needs' if number == 1 else 'models need'} {key}"
+            for key, number in sorted(lacking.items())
+        ),
     ]
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ..core import ConfigError
 from ..gateway import Gateway, Model
-from ..gateway.weights import learned_path, previous_path, read_learned
+from ..gateway.weights import can_go_back, learned_path, read_learned
 from .check import Check
 from .terminal import count
 
@@ -51,7 +51,7 @@ def in_use(gateway: Gateway, models: Sequence[Model]) -> Check:
     """For `doctor`. `models`: all that there are."""
     home, name = gateway.environment.home, "learned router"
     path = learned_path(home)
-    if not path.is_file():
+    if not path.exists():
         found = "none: models are chosen by their profiles, and by what grades say"
         return Check(name, "off", found, "`pointsman train` fits one on graded answers")
     if not gateway.config.learning.enabled:
@@ -59,7 +59,7 @@ def in_use(gateway: Gateway, models: Sequence[Model]) -> Check:
     try:
         router = read_learned(home)
     except ConfigError as error:
-        back = "`pointsman train --back` takes the one before it. " if previous_path(home).is_file() else ""
+        back = "`pointsman train --back` takes the one before it. " if can_go_back(home) else ""
         return Check(name, "warning", error.message, f"{back}Until then models are chosen by their profiles.")
     known = router.models if router is not None else ()
     since = f"in use since {datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"

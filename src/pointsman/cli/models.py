@@ -124,8 +124,8 @@ def _print_rows(known: Mapping[str, Known], rows: Sequence[Row], task: str) -> N
     for row in rows:
         if worse := worsening(known[row.card.id].belief):
             show_line(f"{row.card.id} {worse}.", style="yellow")
-    missing = {row.card.id: known[row.card.id].model.unavailable for row in rows if not row.available}
-    for line in grouped_reasons(missing):
+    missing = sorted(row.card.id for row in rows if not row.available)
+    for line in grouped_reasons({name: known[name].model.unavailable for name in missing}):
         show_line(line, style="dim")
 
 

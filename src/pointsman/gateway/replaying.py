@@ -69,7 +69,9 @@ def named_policy(text: str, models: Collection[str], others: Collection[str] = (
         return cheapest()
     if text.startswith("always:"):
         model = text.removeprefix("always:")
-        if not model or (models and model not in models):
+        if not model:
+            raise InvalidCall("`always:` is followed by a model's name, as in `always:gpt-5`.", param="policy")
+        if models and model not in models:
             raise InvalidCall(not_weighed(model, models), param="policy")
         return always(model)
     words = (*_WORDS, *others)

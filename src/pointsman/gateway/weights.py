@@ -6,6 +6,7 @@ two in use, whole, and at most a file `learned.new-*` that the next switch remov
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -36,7 +37,7 @@ def previous_path(home: Path) -> Path:
 def read_learned(home: Path) -> LearnedRouter | None:
     """The router in use; None where none was fitted yet. Raises ConfigError for a file that cannot be used."""
     path = learned_path(home)
-    if not path.is_file():
+    if not path.exists():
         return None
     from ..routing.learned import LearnedRouter  # late: it brings numpy, which a call of a named model never needs
 
@@ -49,15 +50,21 @@ def load_learned(home: Path, warn: Callable[[str], None] = lambda text: None) ->
     try:
         return read_learned(home)
     except ConfigError as error:
-        back = " `pointsman train --back` takes the one before it." if previous_path(home).is_file() else ""
+        back = " `pointsman train --back` takes the one before it." if can_go_back(home) else ""
         warn(f"{error.message} Until then models are chosen by their profiles.{back}")
         return None
+
+
+def can_go_back(home: Path) -> bool:
+    """There is a router before the one in use, and nothing is in its way."""
+    return previous_path(home).is_file() and not learned_path(home).is_dir()
 
 
 def switch(home: Path, save: Callable[[Path], None]) -> None:
     """What `save` writes is in use when this returns, and what was in use is kept as the previous one. Raises
     OSError, and then nothing has changed."""
     path, previous = learned_path(home), previous_path(home)
+    _check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path.parent)
     new = _temporary(path, "new")
@@ -74,8 +81,10 @@ def switch(home: Path, save: Callable[[Path], None]) -> None:
 
 def go_back(home: Path) -> bool:
     """The previous router is in use again, and the one that was becomes the previous one, so that going back twice
-    changes nothing. Where there was none before it, there is none in use afterwards. False: nothing to go back from."""
+    changes nothing. Where there was none before it, there is none in use afterwards. False: nothing to go back from.
+    Raises OSError."""
     path, previous = learned_path(home), previous_path(home)
+    _check_place(path)
     if not previous.is_file():
         if not path.is_file():
             return False
@@ -90,6 +99,11 @@ def go_back(home: Path) -> bool:
         os.replace(aside, previous)
     _force_to_disk(path.parent)
     return True
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "A folder is where the router belongs", str(path))
 
 
 def _temporary(path: Path, word: str) -> Path:

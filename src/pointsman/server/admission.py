@@ -40,8 +40,8 @@ class Admission:
 
         Raises Forbidden, Busy or OverLimit; a call that is refused takes nothing.
         """
-        if key.models and not key.may_name(model):
-            raise Forbidden(_may_not_name(key, model))
+        if key.models:
+            check_name(key, model)
         if self.in_flight >= self._most:
             raise Busy(
                 f"{self.in_flight:,} calls are under way, as many as the server takes at once (`limits.server`). Try "
@@ -52,6 +52,15 @@ class Admission:
         if meter is None or meter.key is not key:
             meter = self._meters[key.id] = _Meter(key, self._defaults)
         return Admitted(self, meter, meter.take(self.state, tokens) if meter.is_limited else 0)
+
+
+def check_name(key: Key, model: str) -> None:
+    """Raises Forbidden where a key's `--models` do not have what `model` is to be."""
+    if not key.may_name(model):
+        shown = ", ".join(key.models[:MOST_SHOWN]) + (", …" if len(key.models) > MOST_SHOWN else "")
+        raise Forbidden(
+            f"The key {key.name!r} may not name the model {model[: 10 * MOST_SHOWN]!r}: it may name {shown}."
+        )
 
 
 class Admitted:
@@ -126,8 +135,3 @@ class _Meter:
 def _a_minute(own: int | None, default: int | None) -> Rate | None:
     amount = default if own is None else own
     return None if amount is None else Rate(amount, MINUTE)
-
-
-def _may_not_name(key: Key, model: str) -> str:
-    shown = ", ".join(key.models[:MOST_SHOWN]) + (", …" if len(key.models) > MOST_SHOWN else "")
-    return f"The key {key.name!r} may not name the model {model[: 10 * MOST_SHOWN]!r}: it may name {shown}."

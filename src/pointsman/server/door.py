@@ -256,7 +256,7 @@ def _needs(exchange: Exchange) -> Needs:
     return Needs(
         priority=priority or None,  # type: ignore[arg-type]  # one of the words, as checked above
         max_cost=_budget(exchange),
-        max_latency=_number(exchange, b"x-pointsman-max-latency", "seconds, such as 2 or 0.5", least=SHORTEST),
+        max_latency=_number(exchange, b"x-pointsman-max-latency", LATENCIES, least=SHORTEST, most=LONGEST_TIMEOUT),
         min_quality=_number(exchange, b"x-pointsman-quality", "a number from 0 to 1", most=1),
         local_only=_yes_or_no(exchange, b"x-pointsman-local-only"),
     )
@@ -274,13 +274,17 @@ def _timeouts(exchange: Exchange) -> Timeouts:
     except ValueError:
         seconds = {"": 0}
     if not seconds.keys() <= {"ttft", "idle", "total"} or not all(0 < s <= LONGEST_TIMEOUT for s in seconds.values()):
-        raise InvalidCall("x-pointsman-timeout cannot be read: it is seconds, such as 20 or ttft=5, idle=10, total=20.")
+        raise InvalidCall(
+            f"x-pointsman-timeout cannot be read: it is seconds up to {LONGEST_TIMEOUT:g}, such as 20 or "
+            "ttft=5, idle=10, total=20."
+        )
     return Timeouts(**seconds)
 
 
 PRIORITIES = get_args(Priority)
 SHORTEST = 0.001
 """Seconds. Nothing takes none."""
+LATENCIES = f"seconds, from {SHORTEST:g} to {LONGEST_TIMEOUT:g}"
 NEEDS_HEADERS = frozenset(
     (
         b"x-pointsman-priority",

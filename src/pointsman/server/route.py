@@ -15,12 +15,15 @@ from ..gateway import Gateway, as_chat
 from ..gateway.foreseen import RouteJson, foresee, route_json
 from ..ledger import Key
 from ..routing import Complexity
+from .admission import check_name
 from .door import ModelDoor, Terms
 from .exchange import Exchange
 from .http import JSON_LINES, json_body, success
 
 MOST_PROMPTS: Final = 256
 """In one body: an answer has some kilobytes for each."""
+AUTO: Final = "auto"
+"""What `model` is where none is stated."""
 PAUSE: Final = 0.005
 """Seconds before each of many: a call that is served meanwhile gets through in one of them, and else would wait for a
 decision at each of its own steps."""
@@ -35,7 +38,7 @@ class Asked(Struct, frozen=True):
     messages: Raw = ABSENT
     task_type: str | None = None
     """As `Gateway.route` takes it, with `complexity` and `budget`."""
-    model: str = "auto"
+    model: str = AUTO
     max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
     complexity: Complexity | None = None
     budget: str | float | None = None
@@ -87,9 +90,12 @@ class RouteDoor:
         asked = read_call(_decoder, body)
         match asked.what:
             case "task_type":
+                check_name(key, AUTO)  # no model is named
                 told: object = self._along_chain(asked, terms)
             case "messages":
-                told = await self._foreseen(self._doors[self._dialect(exchange)].call("", key, terms, body))
+                call = self._doors[self._dialect(exchange)].call("", key, terms, body)
+                check_name(key, call.model)
+                told = await self._foreseen(call)
             case "prompt":
                 told = await self._foreseen(self._call(asked.prompt or "", asked, key, terms))
             case _:
@@ -106,6 +112,7 @@ class RouteDoor:
         return route_json(foresee(self._gateway, call))
 
     def _call(self, prompt: str, asked: Asked, key: Key, terms: Terms) -> Call:
+        check_name(key, asked.model)
         return self._gateway.call(
             as_chat(prompt, max_tokens=asked.max_tokens),
             model=asked.model,
