@@ -18,7 +18,7 @@ from ..core import PointsmanError
 from ..routing.learned import LearnedRouter, Reader, Reading, Readings, pack, unpack
 from ..routing.learned.labels import sure_means
 from ..routing.learned.settings import Settings
-from .training_report import FEWEST_TELLING, Forecasts, HeldOut, Report, report_of
+from .training_report import HARDLY_ANY, Forecasts, HeldOut, Report, report_of
 from .training_rows import Floats, Rows, fold_of
 
 FEWEST = 40
@@ -139,7 +139,7 @@ def _held_out(
         scores[away], costs[away] = _means(rows.scores[~away]), _means(rows.costs[~away])
         sure[away] = sure_means(rows.scores[~away])
         graded = np.isfinite(rows.scores[~away])
-        shares[away] = np.where(graded.sum(axis=0) >= FEWEST_TELLING, graded.mean(axis=0), 0.0)
+        shares[away] = np.where(graded.sum(axis=0) >= HARDLY_ANY, graded.mean(axis=0), 0.0)
     judged = parts >= 0
     return HeldOut(
         rows=rows.take(judged),

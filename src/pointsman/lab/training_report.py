@@ -47,7 +47,7 @@ LEAST_CHANCE = 0.05
 FEWEST_TELLING = 10
 """Held-out rows: with fewer of them that can tell a standard error says nothing."""
 HARDLY_ANY = 10
-"""Grades: a model with fewer is told."""
+"""Grades: a model with fewer is told, and nobody can tell what it would have brought."""
 MOST_TOLD = 5
 """Of such models by name."""
 STANDARD_ERRORS = 2.0
@@ -157,7 +157,7 @@ class HeldOut(Struct, frozen=True):
     that it is none with a few scores, all of them good."""
     known_costs: Floats
     shares: Floats
-    """The part of the rows of the fit that have a score; 0 with less than FEWEST_TELLING, of which nobody can tell."""
+    """The part of the rows of the fit that have a score; 0 with less than HARDLY_ANY, of which nobody can tell."""
     prior: Floats
     """What profiles say; NaN for models without one."""
     in_use: Forecasts | None = None
