@@ -220,7 +220,7 @@ async def test_a_fallback_is_an_entry_of_the_same_decision(tmp_path: Path) -> No
         assert await text_of(reply) == "I am second."
         first, second = entries(asked)
     assert [(e.model, e.status, e.retry) for e in (first, second)] == [("status-503", "failed", 0), ("second", "ok", 1)]
-    assert first.decision_id == second.decision_id == reply.decision_id != ""
+    assert first.decision_id == second.decision_id == reply.provenance.decision_id != ""
     assert first.call_id == second.call_id == call.id
     assert (first.probability, second.probability) == (1, 0)
     assert [candidate.model for candidate in first.candidates] == ["status-503", "second"]

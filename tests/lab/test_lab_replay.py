@@ -14,6 +14,7 @@ from pointsman.lab.replay import Comparison, Replay, replay
 from pointsman.lab.replay_caches import Caches, price_of_rereading
 from pointsman.lab.replay_policies import ReplayPolicy, always, by_priority, by_weights, cheapest, logged
 from pointsman.lab.traffic import (
+    AT_ONCE,
     NO_BEGINNING,
     NO_DETAILS,
     NO_ESTIMATES,
@@ -310,11 +311,14 @@ def test_decisions_that_cannot_be_decided_anew_are_counted() -> None:
         structs.replace(first, decision_id="damaged", candidates=()),
         structs.replace(first, decision_id="pooled", model="member"),
         structs.replace(first, decision_id="odd", candidates=off_the_sum),
+        structs.replace(first, decision_id="raced", strategy="race"),
+        structs.replace(first, decision_id="agreed", strategy="consensus"),
         structs.replace(first, decision_id=""),
     )
     traffic = read_traffic(entries, {})
     assert len(traffic.decisions) == 50 and traffic.named == 1
-    assert traffic.left_out == {NO_ESTIMATES: 20, NO_BEGINNING: 1, NO_DETAILS: 1, NOT_WEIGHED: 1, NO_PROBABILITIES: 1}
+    unreadable = {NO_ESTIMATES: 20, NO_BEGINNING: 1, NO_DETAILS: 1, NOT_WEIGHED: 1, NO_PROBABILITIES: 1}
+    assert traffic.left_out == {**unreadable, AT_ONCE: 2}
 
 
 def test_a_readers_grade_counts_before_a_judges_and_the_latest_before_others() -> None:

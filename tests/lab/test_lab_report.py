@@ -13,11 +13,11 @@ from markdown_it.token import Token
 
 from pointsman.core import Chat, Message, Nanos, Text, Usage
 from pointsman.core.plain import plain_line, plain_text
+from pointsman.judging import agreement
 from pointsman.lab import (
     Comparison,
     EngineResult,
     Failure,
-    agreement,
     to_html,
     to_json,
     to_markdown,

@@ -32,11 +32,16 @@ models:
   small: {{provider: mine, context: 32000, max_output: 4000, quality: 0.9, price: {{input: 1, output: 2}}}}
   twin: {{provider: mine, quality: 0.5, price: {{input: 1, output: 2}}}}
   opus: {{provider: claude, context: 200000, quality: 0.1, price: {{input: 5, output: 25}}}}
+  voter-1: {{provider: mine, quality: 0.9, price: {{input: 1, output: 2}}}}
+  voter-2: {{provider: claude, quality: 0.8, price: {{input: 1, output: 2}}}}
+  voter-3: {{provider: mine, quality: 0.7, price: {{input: 1, output: 2}}}}
 pools:
   fast: {{members: [small, twin], balance: round_robin}}
 modes:
   careful: {{candidates: [small, twin], priority: performance}}
   sealed: {{candidates: [small, twin], local_only: true}}
+  several: {{rules: bounds, candidates: [voter-1, voter-2, voter-3]}}
+  frail: {{rules: bounds, candidates: [mine/frail-1, mine/frail-2, mine/frail-3]}}
 route: {{candidates: [small, twin, opus]}}
 retries: {{rounds: 0}}
 ledger: {{bodies: {bodies}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -49,6 +49,13 @@ class WeighedJson(Struct, frozen=True):
     rejected: str | None
 
 
+class AgreedJson(Struct, frozen=True):
+    """Of a consensus."""
+
+    say_so: int
+    asked: int
+
+
 class DecisionJson(Struct, frozen=True):
     id: str
     task: str
@@ -57,6 +64,8 @@ class DecisionJson(Struct, frozen=True):
     reason: str
     quality_met: bool | None
     """Whether the model has the quality that was asked for, as far as it is known; null where none was."""
+    agreed: AgreedJson | None
+    """Null where no consensus was asked."""
     candidates: tuple[WeighedJson, ...]
 
 
@@ -221,7 +230,7 @@ async def _print_text(
         show_line(f"{reply.served.model} wrote no text (it ended with: {finish or 'stop'}).", style="yellow")
     elif finish == "length":
         show_line("cut off: the model reached its limit of tokens.", style="yellow")
-    _print_bill(call, entries, quality, started, ttft)
+    _print_bill(call, reply, entries, quality, started, ttft)
     if error is not None:
         click.get_current_context().exit(FAILED)
 
@@ -232,15 +241,16 @@ def _write(text: str) -> str:
     return text
 
 
-def _print_bill(call: Call, entries: list[Entry], quality: Quality, started: float, ttft: float) -> None:
-    entry = entries[-1]
+def _print_bill(call: Call, reply: Reply, entries: list[Entry], quality: Quality, started: float, ttft: float) -> None:
+    entry = _answering(entries, reply)
     shortfall = quality.shortfall(entry.model)
     if shortfall:
         show_line(shortfall, style="yellow")
     failures = failures_line(entries)
     if failures:
         show_line(failures, style=_DIM)
-    show_line(decision_line(entry, seconds=time.monotonic() - started, ttft=ttft), style=_DIM)
+    agreed = reply.provenance.agreed
+    show_line(decision_line(entry, seconds=time.monotonic() - started, ttft=ttft, agreed=agreed), style=_DIM)
     show_line(bill_line(entry, call.tally), style=_DIM)
 
 
@@ -261,7 +271,7 @@ async def _print_object(
             break
         gathered.add(item)
     answer = gathered.answer()
-    entry = entries[-1]
+    entry = _answering(entries, reply)
     print_json(
         AnswerJson(
             text=answer.text or answer.refusal,
@@ -273,7 +283,7 @@ async def _print_object(
             ttft_ms=round(ttft * 1000, 1),
             seconds=round(time.monotonic() - started, 3),
             call_id=call.id,
-            decision=_decision_json(entry, entries, foreseen, quality),
+            decision=_decision_json(entry, reply, entries, foreseen, quality),
             error=None if error is None else failure(error),
         )
     )
@@ -281,10 +291,19 @@ async def _print_object(
         click.get_current_context().exit(FAILED)
 
 
-def _decision_json(entry: Entry, entries: list[Entry], foreseen: Decision, quality: Quality) -> DecisionJson | None:
+def _answering(entries: Sequence[Entry], reply: Reply) -> Entry:
+    """The attempt whose words were shown: of several at once it need not be the last."""
+    return next((entry for entry in entries if entry.attempt_id == reply.attempt_id), entries[-1])
+
+
+def _decision_json(
+    entry: Entry, reply: Reply, entries: Sequence[Entry], foreseen: Decision, quality: Quality
+) -> DecisionJson | None:
     if not entry.decision_id:
         return None
-    chosen = foreseen.plan and foreseen.chosen == entry.model
+    together = foreseen.together.models if foreseen.together else foreseen.plan[:1]
+    chosen = entry.model in together
+    agreed = reply.provenance.agreed
     return DecisionJson(
         id=entry.decision_id,
         task=entry.task,
@@ -292,5 +311,6 @@ def _decision_json(entry: Entry, entries: list[Entry], foreseen: Decision, quali
         policy=entry.policy,
         reason=foreseen.reason if chosen else failures_line(entries),
         quality_met=quality.is_met(entry.model),
+        agreed=None if agreed is None else AgreedJson(*agreed),
         candidates=tuple(WeighedJson(c.model, c.score, c.probability, c.rejected or None) for c in entry.candidates),
     )

@@ -48,12 +48,14 @@ def cost_json(entry: Entry, tally: Tally) -> CostJson:
     )
 
 
-def decision_line(entry: Entry, *, seconds: float, ttft: float | None) -> str:
+def decision_line(entry: Entry, *, seconds: float, ttft: float | None, agreed: tuple[int, int] | None = None) -> str:
     """'→ local/smollm2-135m · coding, simple · 1.9 s, first word 0.4 s · 21 in, 87 out'."""
     first = "" if ttft is None else f", first word {_seconds(ttft)}"
     parts = [f"→ {entry.model}", f"{_seconds(seconds)}{first}", *_tokens(entry.usage)]
     if entry.task:
         parts.insert(1, f"{entry.task}, {entry.complexity}")
+    if agreed is not None:
+        parts.insert(1, f"{agreed[0]} of {agreed[1]} say so")
     return " · ".join(parts)
 
 

@@ -79,10 +79,15 @@ def feedback(
         raise click.UsageError("Say one of --good, --bad and --score.")
     if (call_id is None) != last:
         raise click.UsageError("Name a call by the beginning of its id, or say --last.")
-    ledger = open_gateway(config_file).ledger
+    gateway = open_gateway(config_file)
+    ledger = gateway.ledger
     ledger.flush()
-    entry = _answer_to(ledger, _latest(ledger) if call_id is None else _one_call(ledger, call_id))
-    ledger.feedback.add(Feedback(entry.call_id, time.time(), given[0], source=source, reliability=reliability))
+    call_id = _latest(ledger) if call_id is None else _one_call(ledger, call_id)
+    elected = gateway.elected.find(call_id)
+    entry = _answer_to(ledger, call_id, elected)
+    ledger.feedback.add(
+        Feedback(call_id, time.time(), given[0], source=source, reliability=reliability, attempt_id=elected)
+    )
     told = FeedbackJson(entry.call_id, entry.model, entry.task, given[0], source, reliability)
     if as_json:
         print_json(told)
@@ -113,8 +118,8 @@ def _one_call(ledger: Ledger, beginning: str) -> str:
     raise InvalidCall(f"{problem} `pointsman ledger show` lists the latest.", param="call_id")
 
 
-def _answer_to(ledger: Ledger, call_id: str) -> Entry:
-    entry = ledger.feedback.target(call_id)
+def _answer_to(ledger: Ledger, call_id: str, attempt_id: str) -> Entry:
+    entry = ledger.feedback.target(call_id, attempt_id)
     if entry is None:
         raise InvalidCall(
             f"The call {call_id!r} has no answer to grade: it failed, or was stopped before it began. "

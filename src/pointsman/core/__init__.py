@@ -52,7 +52,7 @@ from .errors import (
     UpstreamTimeout,
 )
 from .money import TOKENS_PER_MTOK, Nanos, from_usd, show_usd, to_usd, tokens_cost
-from .replies import Ask, Ending, Reply, Served, Spring, Taker
+from .replies import Ask, Ending, Provenance, Reply, Served, Spring, Taker
 from .state import MemoryState, Rate, State, Take
 from .trace import NO_TRACE, Tally, Trace, Weighed
 
@@ -107,6 +107,7 @@ __all__ = [
     "Part",
     "PointsmanError",
     "Priority",
+    "Provenance",
     "Rate",
     "RateLimited",
     "Refusal",

@@ -35,6 +35,20 @@ class Served(Struct, frozen=True, gc=False):
     """The provider that really served, where an aggregator tells; else the one that was called."""
 
 
+class Provenance(Struct, frozen=True, gc=False):
+    """How it came that this reply serves the call."""
+
+    decision_id: str = ""
+    """Of the route that chose; '' for a call that named its model."""
+    quality_met: bool | None = None
+    """Whether the model has the quality that was asked for. None: none was, or nobody knows."""
+    agreed: tuple[int, int] | None = None
+    """Of a consensus: how many say the same as this reply, of how many that were asked."""
+
+
+NAMED = Provenance()
+
+
 class Ending(Struct, frozen=True):
     """How a reply ended; given once to each `on_end` hook."""
 
@@ -87,8 +101,8 @@ class Reply:
     __slots__ = (
         "served",
         "dialect",
-        "decision_id",
-        "quality_met",
+        "provenance",
+        "attempt_id",
         "headers",
         "_answer",
         "_pending",
@@ -120,10 +134,10 @@ class Reply:
         self.served = served
         self.dialect = dialect
         """The wire format of `raw` in the deltas and the answer."""
-        self.decision_id = ""
-        """Set by the route that chose; '' for a call that named its model."""
-        self.quality_met: bool | None = None
-        """Set by it, too: whether the model has the quality that was asked for (None: none was, or nobody knows)."""
+        self.attempt_id = ""
+        """Of its entry in the ledger, once it is there."""
+        self.provenance = NAMED
+        """Set by what chose who serves."""
         self.headers: Mapping[str, str] = {}
         """The upstream's, names in lower case: what they say of its limits is learnt from."""
         self._answer = answer

@@ -113,14 +113,18 @@ class Attempts:
             elif call.states_form:
                 reply.keep(MOST_KEPT)
             if reply.ending is not None:
-                self._record(begun, reply.served, reply.ending)
+                reply.attempt_id = self._record(begun, reply.served, reply.ending)
             else:
-                reply.on_end(lambda ending: self._record(begun, reply.served, ending))
+                reply.on_end(lambda ending: self._ended(begun, reply, ending))
             return reply
 
         return attempt
 
-    def _record(self, begun: _Begun, served: Served, ending: Ending) -> None:
+    def _ended(self, begun: _Begun, reply: Reply, ending: Ending) -> None:
+        reply.attempt_id = self._record(begun, reply.served, ending)
+
+    def _record(self, begun: _Begun, served: Served, ending: Ending) -> str:
+        """The id of the attempt."""
         call, model, hold = begun.call, begun.model, begun.hold
         trace = call.trace if begun.reading is None else begun.reading.trace
         usage = _counted(call, ending) if ending.begun else None
@@ -192,6 +196,7 @@ class Attempts:
         self._untold.append(entry)
         if len(self._untold) >= MOST_UNTOLD:
             self.tell()
+        return attempt_id
 
 
 class _Begun(Struct, frozen=True):

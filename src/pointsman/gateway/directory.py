@@ -49,7 +49,9 @@ from ..routing import (
 )
 from ..routing.complexity import COMPLEXITIES
 from ..strategies import Choice, Retries, single
+from .at_once import LoopGroup
 from .conversations import Conversations
+from .elected import Elected
 from .forecasts import Forecasts
 from .gates import Gates
 from .roster import LOCAL, Model, Roster
@@ -87,6 +89,7 @@ class Directory:
         state: Callable[[], RouteState],
         forecasts: Forecasts,
         conversations: Conversations,
+        elected: Elected,
         clock: Clock,
         rng: Random,
         new_id: Callable[[], str],
@@ -100,6 +103,7 @@ class Directory:
         self._state = state
         self._forecasts = forecasts
         self._conversations = conversations
+        self._elected = elected
         self._clock = clock
         self._rng = rng
         self._new_id = new_id
@@ -285,8 +289,10 @@ class Directory:
             state=self._state,
             forecasts=self._forecasts,
             conversations=self._conversations,
+            elected=self._elected,
             rng=self._rng,
             new_id=self._new_id,
+            at_once=LoopGroup,
             defaults=_defaults(mode),
         )
 
@@ -361,7 +367,9 @@ def _modes(config: Config) -> Mapping[str, ModeSpec]:
         "auto": auto,
         **{priority: structs.replace(auto, priority=priority) for priority in PRIORITIES},
         "private": structs.replace(auto, local_only=True),
-        "bounds": structs.replace(auto, candidates=preset_bounds().models, rules="bounds"),
+        "bounds": ModeSpec(
+            candidates=preset_bounds().models, priority=config.route.priority or "balanced", rules="bounds"
+        ),
         **config.modes,
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec import Struct, structs
 
 from ..core import Call, Nanos, to_usd
-from ..routing import Considered, Decision, Prompt
+from ..routing import Considered, Decision, Prompt, Together
 from .gateway import Gateway
 
 
@@ -34,6 +34,17 @@ class CandidateJson(Struct, frozen=True):
     """What the score is the sum of."""
 
 
+class TogetherJson(Struct, frozen=True):
+    """What is asked at once."""
+
+    way: str
+    """race or consensus."""
+    models: tuple[str, ...]
+    """One that is asked several times stands there as often."""
+    first: int
+    """How many of them are asked at once; the others follow where these do not agree."""
+
+
 class RouteJson(Struct, frozen=True):
     """What `route --json` prints, and `POST /api/route` answers."""
 
@@ -45,6 +56,8 @@ class RouteJson(Struct, frozen=True):
     chosen: str | None
     """Null when nothing is left; for a pool the pool, whose member is only chosen when it is called."""
     reason: str
+    together: TogetherJson | None
+    """Null where one model after the other is asked."""
     policy: str
     candidates: tuple[CandidateJson, ...]
 
@@ -87,9 +100,14 @@ def route_json(decision: Decision) -> RouteJson:
         complexities=likeliest(read.complexities),
         chosen=decision.plan[0] if decision.plan else None,
         reason=decision.reason,
+        together=_together(decision.together),
         policy=decision.policy,
         candidates=tuple(map(_candidate, decision.candidates)),
     )
+
+
+def _together(together: Together | None) -> TogetherJson | None:
+    return None if together is None else TogetherJson(together.way, together.models, together.first)
 
 
 def likeliest(probabilities: Mapping[str, float]) -> dict[str, float]:

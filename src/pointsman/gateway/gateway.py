@@ -57,6 +57,7 @@ from .connections import Connections
 from .conversations import Conversations
 from .directory import Directory, Listed
 from .discovery import ollama_models
+from .elected import Elected
 from .environment import Environment, read_environment
 from .forecasts import Forecasts
 from .gates import Gates, tokens_of
@@ -133,6 +134,7 @@ class Gateway:
         self.state = SharedState(self.environment.home / "state.sqlite", clock)
         self.gates = Gates(self.roster, self.state, clock)
         self._tending = Tending(self.ledger, self.gates, self._connections.answers, self._attempts.tell, self._study)
+        self.elected = Elected(self.state)
         self._directory = Directory(
             self.config,
             self.roster,
@@ -150,6 +152,7 @@ class Gateway:
             state=self._learnt,
             forecasts=self._forecasts,
             conversations=Conversations(self.state, clock),
+            elected=self.elected,
             clock=clock,
             rng=rng,
             new_id=new_id,

@@ -8,10 +8,21 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from ..core import Call, Nanos, NoCandidate, Reply, Trace, Unservable, Weighed
-from ..routing import NO_FORECAST, Candidate, Considered, Decision, Forecaster, Policy, RouteState, read_prompt
-from ..strategies import Choice, Retries, single
+from ..core import Ask, Call, Nanos, NoCandidate, Reply, Trace, Unservable, Weighed
+from ..routing import (
+    NO_FORECAST,
+    Candidate,
+    Considered,
+    Decision,
+    Forecaster,
+    Policy,
+    RouteState,
+    Together,
+    read_prompt,
+)
+from ..strategies import AtOnce, Choice, Retries, consensus, race, single
 from .conversations import Conversations, conversation_id
+from .elected import Elected
 from .quality import Quality
 
 N = TypeVar("N", int, float, Nanos)
@@ -48,8 +59,10 @@ class Route:
         state: Callable[[], RouteState],
         forecasts: Forecaster,
         conversations: Conversations,
+        elected: Elected,
         rng: Random,
         new_id: Callable[[], str],
+        at_once: AtOnce,
         defaults: Defaults | None = None,
     ) -> None:
         self._policy = policy
@@ -62,8 +75,10 @@ class Route:
         self._state = state
         self._forecasts = forecasts
         self._conversations = conversations
+        self._elected = elected
         self._rng = rng
         self._new_id = new_id
+        self._at_once = at_once
         self._defaults = defaults or Defaults()
 
     async def __call__(self, call: Call) -> Reply:
@@ -74,15 +89,41 @@ class Route:
         decision = self._decide(call, candidates, conversation)
         if not decision.plan:
             raise _refusal(call, candidates, decision, self._everyone)
-        plan = [self._choice(name) for name in _shortened(decision)]
+        together = self._together(decision)
+        plan = self._planned(decision, together)
         if not call.tally.plans:
             planned = {choice.name for choice in plan}
             plan += [choice for choice in self._fallback() if choice.name not in planned]
         reply = await single(lambda _: plan, self._retries)(call.traced(_trace(decision, conversation, call.trace)))
-        reply.decision_id = decision.id
-        reply.quality_met = Quality(call.needs.min_quality, decision.candidates).is_met(reply.served.model)
+        met = Quality(call.needs.min_quality, decision.candidates).is_met(reply.served.model)
+        reply.provenance = structs.replace(reply.provenance, decision_id=decision.id, quality_met=met)
+        if reply.provenance.agreed is not None:
+            self._elected.remember(call.id, reply.attempt_id)
         self._conversations.remember(conversation, call, reply.served.model)
         return reply
+
+    def _together(self, decision: Decision) -> Together | None:
+        """What is asked at once: no more than a call may make attempts."""
+        together = decision.together
+        if together is None:
+            return None
+        models = together.models[: self._retries.most_attempts]
+        return structs.replace(together, models=models) if len(models) > 1 else None
+
+    def _planned(self, decision: Decision, together: Together | None) -> list[Choice]:
+        """What is asked at once is one choice, the first."""
+        names = _shortened(decision)
+        if together is None:
+            return [self._choice(name) for name in names]
+        others = [self._choice(name) for name in names if name not in together.models]
+        return [self._joined(together), *others]
+
+    def _joined(self, together: Together) -> Choice:
+        choices = [self._choice(name) for name in together.models]
+        if together.way == "race":
+            return structs.replace(choices[0], ask=_named(race(choices, self._at_once), together))
+        ask = consensus(choices, first=together.first, at_once=self._at_once, clock=self._retries.clock)
+        return Choice(f"a consensus of {', '.join(together.models)}", _named(ask, together))
 
     def decide(self, call: Call, candidates: Sequence[Candidate] | None = None, *, learned: bool = True) -> Decision:
         """What `__call__` would do, without doing it. `candidates` replaces the route's own; without `learned` they are
@@ -144,6 +185,15 @@ def _refusal(
     reasons = decision.reasons or {one.name: one.unavailable for one in everyone() if one.unavailable}
     asked = " What was asked and why each was left out:" if reasons else ""
     return kind(decision.reason + asked, reasons)
+
+
+def _named(ask: Ask, together: Together) -> Ask:
+    """`ask`, its attempts recorded as those of its strategy: what takes over from it is none of it."""
+
+    async def attempt(call: Call) -> Reply:
+        return await ask(call.traced(structs.replace(call.trace, strategy=together.way)))
+
+    return attempt
 
 
 def _trace(decision: Decision, conversation: str, outer: Trace) -> Trace:

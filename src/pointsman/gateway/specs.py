@@ -203,7 +203,8 @@ class ModeSpec(Struct, frozen=True, kw_only=True):
     weights: WeightsSpec = WeightsSpec()
     """How much quality, cost and time count."""
     rules: Literal["bounds"] | None = None
-    """Ready rules that go before the weights: `bounds` names models by the call's limits on cost and time."""
+    """Ready rules that go before the weights: `bounds` names models by the call's limits on cost and time, and puts
+    some calls to several at once."""
 
 
 class RouteSpec(Struct, frozen=True, kw_only=True):

@@ -25,8 +25,8 @@ from ..core import (
     Trace,
     Usage,
 )
+from ..judging import Agreement, agreement
 from ..routing import read_prompt
-from .agreement import Agreement, agreement
 
 Status = Literal["ok", "broken", "failed", "timeout", "stopped"]
 """broken: cut off after it had begun. failed: nothing came. stopped: the comparison was, before this one was done."""

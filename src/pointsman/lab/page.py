@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from ..core.plain import plain_line, plain_text
-from .agreement import RULE, Agreement
+from ..judging.agreement import RULE, Agreement
 from .compare import Comparison, EngineResult
 from .report import COLUMNS, STATES, details, facts, headline, plain_line_of_diff, prompt_text, remark, row, server_of
 

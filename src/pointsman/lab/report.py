@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..core import Chat, Message, Text, Usage, show_usd
 from ..core.plain import plain_line, plain_text
-from .agreement import RULE, Agreement
+from ..judging.agreement import RULE, Agreement
 from .compare import Comparison, EngineResult
 
 STATES = {"ok": "ok", "broken": "broken off", "failed": "failed", "timeout": "timed out", "stopped": "stopped"}

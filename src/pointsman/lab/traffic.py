@@ -26,6 +26,7 @@ NO_ESTIMATES = "nothing was recorded of what was expected of their models"
 NO_BEGINNING = "their first attempt lies before the time that was asked for"
 NO_DETAILS = "what was weighed cannot be read: their entries were damaged, or a newer pointsman wrote them"
 NOT_WEIGHED = "the model that was asked first is none that was weighed (a member of a pool, or what stood in for it)"
+AT_ONCE = "several calls were made at once, and none of them alone tells what came of the choice"
 NO_PROBABILITIES = "their probabilities do not sum to 1"
 
 
@@ -134,6 +135,8 @@ def _unusable(attempts: Sequence[Entry]) -> str:
     serving = _choosable(first)
     if not first.candidates:
         return NO_BEGINNING if all(attempt.retry for attempt in attempts) else NO_DETAILS
+    if first.strategy in ("race", "consensus"):
+        return AT_ONCE
     if any(candidate.quality is None for candidate in serving):
         return NO_ESTIMATES
     if not are_probabilities([candidate.probability for candidate in serving]):

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..core import Nanos, Usage, to_usd
 from ..core.plain import ascii_escaped
-from .agreement import RULE
+from ..judging.agreement import RULE
 from .compare import Comparison, EngineResult
 from .report import prompt_text, settings
 

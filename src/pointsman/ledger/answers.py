@@ -22,8 +22,12 @@ LATEST: Final = 2_000
 _SPANS: Final = ((-0.1, 1.0), (-5.0, 60.0), (-5.0, 86_400.0))
 """Seconds after the call's id was made. Before it: a clock that was set back meanwhile."""
 
-ANSWERED: Final = "(contexts.status = 'ok' OR contexts.status = 'cancelled' AND entries.ttft IS NOT NULL)"
-"""SQL: whoever stopped an answer has seen a part of it. What broke off says nothing of its model."""
+ANSWERED: Final = """(
+    contexts.strategy != 'consensus'
+    AND (contexts.status = 'ok' OR contexts.status = 'cancelled' AND entries.ttft IS NOT NULL)
+)"""
+"""SQL: whoever stopped an answer has seen a part of it. What broke off says nothing of its model; nor does what several
+models answered together say of any one of them, unless that very attempt is named."""
 
 
 def find_answer(connection: sqlite3.Connection, call_id: str, attempt_id: str = "") -> int:

@@ -160,12 +160,12 @@ class Feedbacks:
             rows = connection.execute(_OF_CALL, (pack_id(call_id),)).fetchall()
         return [_feedback(values) for values in rows]
 
-    def target(self, call_id: str) -> Entry | None:
-        """The attempt that a feedback of a call would grade; None while none has answered it."""
+    def target(self, call_id: str, attempt_id: str = "") -> Entry | None:
+        """The attempt that a feedback of a call would grade, or that very one; None while none has answered it."""
         if not self._store.path.exists():
             return None
         with self._connected("read") as connection:
-            number = find_answer(connection, call_id)
+            number = find_answer(connection, call_id, attempt_id)
             return read_entry(connection, number, Names(connection)) if number else None
 
     @contextmanager

@@ -24,6 +24,7 @@ from .decision import (
     RouteState,
     Rubric,
     Seen,
+    Together,
 )
 from .expectations import qualities, quality_of
 from .filters import reason_against
@@ -65,6 +66,7 @@ __all__ = [
     "RouteState",
     "Rubric",
     "Seen",
+    "Together",
     "Weights",
     "all_lengths",
     "by_kind",

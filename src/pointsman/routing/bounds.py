@@ -1,4 +1,5 @@
-"""A ready set of rules: which model a limit on cost or latency names. The mode `bounds` chooses by it."""
+"""A ready set of rules: which model a limit on cost or latency names, and what is asked of several at once. The mode
+`bounds` chooses by it."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from ..core import Nanos, Needs, from_usd
+from ..core import Nanos, Needs, Priority, from_usd
 from .complexity import Complexity
 from .prompt import Prompt
 
@@ -32,17 +34,45 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
         return own or self.other
 
 
+class Several(Struct, frozen=True, forbid_unknown_fields=True):
+    """Calls for which several are asked at once: those that all of its bounds fit."""
+
+    way: Literal["race", "consensus"]
+    count: int
+    """How many: of a race calls of one model, of a consensus models."""
+    most: int = 0
+    """With those that are asked after them where they do not agree."""
+    latency_below: float | None = None
+    """Seconds."""
+    quality_above: float | None = None
+    """0 to 1."""
+    priority: Priority | None = None
+    models: tuple[str, ...] = ()
+    """Those that are asked before the strongest of all others."""
+
+    def fits(self, needs: Needs, priority: Priority) -> bool:
+        """`priority`: that the call is decided by, whoever stated it."""
+        fast, good = self.latency_below, self.quality_above
+        return (
+            (fast is None or (needs.max_latency is not None and needs.max_latency < fast))
+            and (good is None or (needs.min_quality is not None and needs.min_quality > good))
+            and (self.priority is None or self.priority == priority)
+        )
+
+
 class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
-    """Rules by cost and by latency; of each the first that fits holds."""
+    """Rules by cost and by latency, and for several at once; of each the first that fits holds."""
 
     cost: tuple[Rule, ...]
     latency: tuple[Rule, ...]
+    several: tuple[Several, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
         """Every name that there is in them, once."""
         rules = (*self.cost, *self.latency)
-        return tuple(dict.fromkeys(name for rule in rules for name in (*rule.simple, *rule.complex, *rule.other)))
+        named = [name for rule in rules for name in (*rule.simple, *rule.complex, *rule.other)]
+        return tuple(dict.fromkeys((*named, *(name for rule in self.several for name in rule.models))))
 
 
 @cache

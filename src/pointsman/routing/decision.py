@@ -101,6 +101,17 @@ class Considered(Struct, frozen=True):
         return None if self.seconds is None else self.seconds.value
 
 
+class Together(Struct, frozen=True):
+    """Models that are asked for one call at once."""
+
+    way: Literal["race", "consensus"]
+    """Who begins first answers; or what most of them say is the answer."""
+    models: tuple[str, ...]
+    """The strongest first; one that is asked several times stands there as often."""
+    first: int
+    """How many of them are asked at once. The others follow where these do not agree."""
+
+
 class Decision(Struct, frozen=True):
     """An ordered plan: the chosen model first, then the fallbacks. `candidates` holds all of them, best first."""
 
@@ -116,6 +127,8 @@ class Decision(Struct, frozen=True):
     """The choice was drawn, and another had the better score: to learn from it."""
     features: bytes = b""
     """Prompt.encode(), for replay."""
+    together: Together | None = None
+    """What of the plan is asked at once; None where one model after the other is."""
     id: str = ""
     """Given by the route that asked for the decision."""
 

@@ -13,7 +13,7 @@ from random import Random
 from msgspec import Struct, structs
 
 from ..core import Call, Priority
-from .bounds import Bounds, bounded
+from .bounds import Bounds, Several, bounded
 from .chains import Chain, preferred
 from .choosing import EXPLORATION, Exploration, choose
 from .decision import (
@@ -42,6 +42,7 @@ from .terms import (
     quota_term,
     share_failing,
 )
+from .together import led_by, together
 
 
 class Objective(Struct, frozen=True):
@@ -71,16 +72,27 @@ class Objective(Struct, frozen=True):
         conversation: Conversation | None = None,
     ) -> Decision:
         asked = self._asked(call, prompt, state, forecast, conversation)
-        considered = _best_first(candidates, asked)
+        expenses = _expenses(candidates, asked)
+        considered = _best_first(candidates, expenses, asked)
+        several = self._several(asked)
         selection = choose(
             considered,
             floor=asked.floor,
             is_asked_for=call.needs.min_quality is not None,
-            exploration=self._exploration(asked),
+            exploration=None if several else self._exploration(asked),
             conversation=conversation,
             switch=asked.weights.switch,
             rng=rng,
         )
+        reason = _reason(self.priority, asked, selection.considered, selection.plan) + selection.why
+        at_once = None
+        if several is not None and selection.plan:
+            worst = {name: expense.worst for name, expense in expenses.items()}
+            at_once, why = together(several, selection, worst, call.needs.max_cost)
+            is_another = at_once is not None and at_once.way == "consensus"
+            reason = f"{_what_is_asked(self.priority, prompt)}: {why}" if is_another else f"{reason} {why}"
+            if at_once is not None:
+                selection = led_by(selection, at_once)
         return Decision(
             policy=self.name,
             state_version=state.version,
@@ -88,10 +100,19 @@ class Objective(Struct, frozen=True):
             candidates=selection.considered,
             task=prompt.task,
             complexity=prompt.complexity,
-            reason=_reason(self.priority, asked, selection.considered, selection.plan) + selection.why,
+            reason=reason,
             explored=selection.explored,
             features=structs.replace(prompt, vector=forecast.vector).encode() if forecast.vector else prompt.encode(),
+            together=at_once,
         )
+
+    def _several(self, asked: _Asked) -> Several | None:
+        """The rule by which this call is put to several at once. Never to others than the one that awaits the result
+        of a tool."""
+        if self.bounds is None or asked.prompt.in_tool_loop:
+            return None
+        needs = asked.call.needs
+        return next((rule for rule in self.bounds.several if rule.fits(needs, self.priority)), None)
 
     def _asked(
         self, call: Call, prompt: Prompt, state: RouteState, forecast: Forecast, conversation: Conversation | None
@@ -136,10 +157,9 @@ class _Asked(Struct, frozen=True):
     conversation: Conversation | None
 
 
-def _best_first(candidates: Sequence[Candidate], asked: _Asked) -> list[Considered]:
+def _best_first(candidates: Sequence[Candidate], expenses: Mapping[str, Expense], asked: _Asked) -> list[Considered]:
     """All of them, the rejected ones last; equals in the order in which they came."""
     expected = qualities(candidates, asked.task, asked.forecast, asked.state)
-    expenses = _expenses(candidates, asked)
     considered = [
         _consider(candidate, prior, gain, expenses.get(candidate.name), asked)
         for candidate, (prior, gain) in zip(candidates, expected, strict=True)
@@ -242,8 +262,7 @@ def _unless_unknown(considered: Considered, max_latency: float) -> Considered:
 
 
 def _reason(priority: Priority, asked: _Asked, considered: Sequence[Considered], plan: Sequence[str]) -> str:
-    prompt = asked.prompt
-    what = f"{prompt.complexity} {prompt.task}"
+    what = f"{asked.prompt.complexity} {asked.prompt.task}"
     if not considered:
         return f"There is no model to choose from for {what}."
     if not plan:
@@ -267,7 +286,11 @@ def _reason(priority: Priority, asked: _Asked, considered: Sequence[Considered],
     }[priority]
     if best.model in asked.first:
         why = "is what the bounds on cost and latency name"
-    return f"{what.capitalize()}, priority {priority}: {best.model} {why}."
+    return f"{_what_is_asked(priority, asked.prompt)}: {best.model} {why}."
+
+
+def _what_is_asked(priority: Priority, prompt: Prompt) -> str:
+    return f"{prompt.complexity} {prompt.task}, priority {priority}".capitalize()
 
 
 def _what_has_more(considered: Sequence[Considered], floor: float) -> str:

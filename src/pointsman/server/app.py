@@ -80,7 +80,9 @@ class Application:
         self._files = {path: _console_file(name) for path, (name, _) in CONSOLE_FILES.items()}
         gateway.count(self._metrics.attempted)
         self._is_draining = False
-        feedback = FeedbackDoor(gateway.ledger, gateway.clock, authorise=self._authorise, max_body=self._max_body)
+        feedback = FeedbackDoor(
+            gateway.ledger, gateway.elected, gateway.clock, authorise=self._authorise, max_body=self._max_body
+        )
         doors = {dialect: self._door(dialect) for dialect in ("openai", "anthropic")}
         route = RouteDoor(gateway, doors, authorise=self._authorise, dialect=_dialect, max_body=self._max_body)
         replay = ReplayDoor(gateway, authorise=self._authorise)

@@ -351,10 +351,13 @@ def _placed(error: AttemptError) -> str:
 def _about(call: Call, reply: Reply) -> bytes:
     """Who served, and why: as headers."""
     told = b"x-pointsman-call: %b\r\n%b" % (call.id.encode(), _who(reply.served.model, reply.served.endpoint))
-    if not reply.decision_id:
+    provenance = reply.provenance
+    if not provenance.decision_id:
         return told
-    told += b"x-pointsman-decision: %b\r\n" % _ascii(reply.decision_id)
-    met = reply.quality_met
+    told += b"x-pointsman-decision: %b\r\n" % _ascii(provenance.decision_id)
+    if provenance.agreed is not None:
+        told += b"x-pointsman-agreed: %d of %d\r\n" % provenance.agreed
+    met = provenance.quality_met
     return told if met is None else told + b"x-pointsman-quality-met: %b\r\n" % (b"true" if met else b"false")
 
 

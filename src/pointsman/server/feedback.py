@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ..core import CallError, Clock, InvalidCall
 from ..dialects.wire import read_call
+from ..gateway.elected import Elected
 from ..ledger import Entry, Feedback, Key, Ledger
 from .exchange import Exchange
 from .http import JSON_LINES, json_body
@@ -56,8 +57,17 @@ class Taken(Struct, frozen=True):
 class FeedbackDoor:
     """Takes one feedback at a time: to look for a call that is not there takes a while, and a thread."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, *, authorise: Callable[[Exchange], Key], max_body: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        elected: Elected,
+        clock: Clock,
+        *,
+        authorise: Callable[[Exchange], Key],
+        max_body: int,
+    ) -> None:
         self._ledger = ledger
+        self._elected = elected
         self._wall = clock.wall
         self._authorise = authorise
         self._max_body = min(max_body, MOST_BYTES)
@@ -66,13 +76,15 @@ class FeedbackDoor:
     async def take(self, exchange: Exchange) -> None:
         key = self._authorise(exchange)
         grade = read_call(_decoder, await json_body(exchange, self._max_body))
+        call_id = _call_of(grade)
         said = Feedback(
-            _call_of(grade),
+            call_id,
             self._wall(),
             _score_of(grade),
             source=_source_of(grade),
             reliability=_within(1.0 if grade.reliability is None else grade.reliability, "reliability", 0, 1),
             key=key.id,
+            attempt_id=self._elected.find(call_id),
         )
         async with self._one_at_a_time:
             entry = await asyncio.to_thread(self._keep, key, said)
@@ -81,11 +93,11 @@ class FeedbackDoor:
 
     def _keep(self, key: Key, said: Feedback) -> Entry:
         """The attempt that was graded. In a thread."""
-        call_id = said.call_id
-        entry = self._ledger.feedback.target(call_id)
+        call_id, target = said.call_id, self._ledger.feedback.target
+        entry = target(call_id, said.attempt_id)
         if entry is None:  # it may still lie in a journal, another worker's too
             self._ledger.flush()
-            entry = self._ledger.feedback.target(call_id)
+            entry = target(call_id, said.attempt_id)
         if entry is None or (entry.key != key.id and "admin" not in key.scopes):
             raise UnknownCall(
                 f"This key has had no answer to a call {call_id!r}. The id of a call is in the header "

@@ -15,7 +15,20 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from ..core import Answer, Ask, Broken, Call, CallError, Clock, Delta, InvalidCall, PointsmanError, Reply, Served
+from ..core import (
+    Answer,
+    Ask,
+    Broken,
+    Call,
+    CallError,
+    Clock,
+    Delta,
+    InvalidCall,
+    PointsmanError,
+    Provenance,
+    Reply,
+    Served,
+)
 
 LIFETIME = 86_400.0
 MOST_ANSWERS = 10_000
@@ -45,8 +58,7 @@ class Kept(Struct, frozen=True):
     """Steady seconds."""
     served: Served
     dialect: str
-    decision_id: str
-    quality_met: bool | None
+    provenance: Provenance
     answer: Answer | None = None
     items: tuple[Delta, ...] = ()
 
@@ -146,9 +158,7 @@ class Once:
         self, first: _First, reply: Reply, *, answer: Answer | None = None, items: tuple[Delta, ...] = ()
     ) -> Kept:
         until = self._clock.steady() + LIFETIME
-        return Kept(
-            first.digest, until, reply.served, reply.dialect, reply.decision_id, reply.quality_met, answer, items
-        )
+        return Kept(first.digest, until, reply.served, reply.dialect, reply.provenance, answer, items)
 
     def _end(self, identity: Identity, first: _First, outcome: Kept | PointsmanError | None) -> None:
         """None: whoever was first has left."""
@@ -180,7 +190,7 @@ class Once:
             answer=kept.answer,
             head=kept.items,
         )
-        reply.decision_id, reply.quality_met = kept.decision_id, kept.quality_met
+        reply.provenance = kept.provenance
         return reply
 
     def _reply(
@@ -195,7 +205,7 @@ class Once:
             head=deltas,
             source=source,
         )
-        watched.decision_id, watched.quality_met = reply.decision_id, reply.quality_met
+        watched.provenance = reply.provenance
         return watched
 
 

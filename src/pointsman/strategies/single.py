@@ -153,7 +153,7 @@ class _Trial:
         if isinstance(error, CallError):
             self._refused.append(error)
             return
-        if _is_final(error):
+        if is_final(error):
             raise error
         self._failed.append((choice, error))
         self._latest.append(error)
@@ -165,7 +165,7 @@ class _Trial:
         if reply is None and self._call.tally.plans == 1:
             reply = await self._again()
         if reply is None:
-            raise self._refusal()
+            raise most_telling([error for _, error in self._failed], self._refused)
         return reply
 
     async def _again(self) -> Reply | None:
@@ -196,34 +196,30 @@ class _Trial:
                 self.note(choice, error)
         return None
 
-    def _refusal(self) -> AttemptError | CallError:
-        """What to raise: a failure that tells of a fault, else the limit that ends first, else why nobody was asked."""
-        errors = [error for _, error in self._failed]
-        faults = [error for error in errors if not isinstance(error, RateLimited | Overloaded)]
-        if faults:
-            return faults[-1]
-        if errors:
-            return min(errors, key=lambda error: LONGEST_WAIT if error.retry_after is None else error.retry_after)
-        if len(self._refused) == 1:
-            return self._refused[0]
-        for error in self._refused:
-            if isinstance(error, OverBudget):
-                return error
-        reasons = {
-            name: why
-            for error in self._refused
-            if isinstance(error, NoCandidate)
-            for name, why in error.reasons.items()
-        }
-        return NoCandidate("Nobody can serve this call now:", reasons)
-
     def _is_over(self) -> bool:
         if self._call.tally.attempts >= self._retries.most_attempts:
             return True
         return self._retries.clock.steady() >= self._deadline
 
 
-def _is_final(error: AttemptError) -> bool:
+def most_telling(failed: Sequence[AttemptError], refused: Sequence[CallError]) -> AttemptError | CallError:
+    """Of all that kept a call from being answered what to raise: a failure that tells of a fault, else the limit that
+    ends first, else why nobody was asked."""
+    faults = [error for error in failed if not isinstance(error, RateLimited | Overloaded)]
+    if faults:
+        return faults[-1]
+    if failed:
+        return min(failed, key=lambda error: LONGEST_WAIT if error.retry_after is None else error.retry_after)
+    if len(refused) == 1:
+        return refused[0]
+    for error in refused:
+        if isinstance(error, OverBudget):
+            return error
+    reasons = {name: why for error in refused if isinstance(error, NoCandidate) for name, why in error.reasons.items()}
+    return NoCandidate("Nobody can serve this call now:", reasons)
+
+
+def is_final(error: AttemptError) -> bool:
     """The upstream read the call and refused it as such: another model would too.
 
     A context that is too long or a content filter is a matter of that model; so is a call that its dialect cannot say,

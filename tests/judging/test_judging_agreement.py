@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman.lab import agreement
-from pointsman.lab.agreement import MOST_SHOWN_LINES
+from pointsman.judging import agreement
+from pointsman.judging.agreement import MOST_SHOWN_LINES
 
 STORY = "The last train of the night came down from the hills, and the pointsman set the points for the town. " * 3
 

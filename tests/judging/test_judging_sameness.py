@@ -1,0 +1,108 @@
+"""Which answers come to the same thing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pointsman.core import Answer, ToolUse
+from pointsman.judging import says_the_same
+from pointsman.judging.sameness import final_answer
+
+LONG = "First we add the two numbers, then we look at what is left over, and so we come to the end of it. "
+
+
+def same(one: str, other: str) -> bool:
+    return says_the_same(Answer(text=one), Answer(text=other))
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("so x = \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
+        ("\\boxed{1} is wrong: \\boxed{2}", "2"),
+        ("3 + 4 = 7\n#### 7", "7"),
+        ("The answer is 42. I am sure.", "42"),
+        ("The answer is 3. No, wait. The answer is 4.", "4"),
+        ("**Final Answer:** 3.14", "3.14"),
+        ("**Answer**: B.", "B"),
+        ("The answer is:\n\n12", "12"),
+        ("Answer: Paris\nIt lies on the Seine.", "Paris"),
+        ("Nobody knows the answer", ""),
+        ("\\boxed{never closed", ""),
+        ("answer:", ""),
+        ("", ""),
+    ],
+)
+def test_the_last_answer_that_is_stated_counts(text: str, stated: str) -> None:
+    """Two models that reason at length never use the same words."""
+    assert final_answer(text) == stated
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (LONG + "The answer is $1,250.00.", "1250"),
+        (LONG + "\n#### 7", "\\boxed{7}"),
+        ("Sydney", "**sydney**."),
+        ('{"a": 1, "b": [true]}', '```json\n{"b": [true], "a": 1}\n```'),
+        (LONG * 3, LONG * 3 + "Indeed."),
+    ],
+)
+def test_answers_that_come_to_the_same(one: str, other: str) -> None:
+    """Those who agree would be taken to differ, and a vote would never be won."""
+    assert same(one, other) and same(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The answer is 42.", "The answer is 43."),
+        ("3.14", "3.15"),
+        ("-5", "5"),
+        ("1,5", "15"),
+        (LONG + "The answer is 42.", LONG + "The answer is 43."),
+        ('{"a": 1}', '{"a": 2}'),
+        ("[1, 2]", "[2, 1]"),
+        ("42", LONG),
+        ("", ""),
+        (" ", "\n"),
+    ],
+)
+def test_answers_that_do_not(one: str, other: str) -> None:
+    """A wrong answer would be given as one that several models vouch for."""
+    assert not same(one, other) and not same(other, one)
+
+
+def test_calls_of_tools_are_held_against_each_other() -> None:
+    """A model that calls another tool, or with other arguments, says another thing."""
+    one = Answer(tools=(ToolUse("1", "weather", '{"city": "Bern", "days": 2}'),), finish="tools")
+    same_call = Answer(text="Let me look.", tools=(ToolUse("x", "weather", '{"days":2,"city":"Bern"}'),))
+    assert says_the_same(one, same_call)
+    assert not says_the_same(one, Answer(tools=(ToolUse("1", "weather", '{"city": "Basel", "days": 2}'),)))
+    assert not says_the_same(one, Answer(tools=(ToolUse("1", "clock", '{"city": "Bern", "days": 2}'),)))
+    assert not says_the_same(one, Answer(text="It is warm in Bern."))
+    assert not says_the_same(Answer(tools=(*one.tools, *one.tools)), one)
+
+
+def test_those_who_refuse_agree_with_each_other_alone() -> None:
+    """Two refusals in different words are one opinion; a refusal and an answer are two."""
+    assert says_the_same(Answer(refusal="I can't."), Answer(refusal="No, sorry."))
+    assert not says_the_same(Answer(refusal="I can't."), Answer(text="I can't."))
+
+
+@given(st.text(), st.text())
+def test_any_two_texts_can_be_held_against_each_other(one: str, other: str) -> None:
+    """What a model says must never break a vote."""
+    assert same(one, other) == same(other, one)
+    assert same(one, one) == bool(one.strip())
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "9" * 100_000, "answer: " * 50_000, "\\boxed{" * 50_000, "\ud800", "1e999999999"]
+)
+def test_monstrous_texts_are_texts(text: str) -> None:
+    """A model that runs wild would take the server with it."""
+    assert same(text, text)
+    final_answer(text)
