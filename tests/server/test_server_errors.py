@@ -82,12 +82,12 @@ def test_every_header_that_is_sent_is_on_the_page(ask, upstream: Upstream) -> No
         "key-no": error(401, "wrong key"),
     }
     answers = [
+        ask("POST", DOORS[0], CALL | {"model": "several"}, x_pointsman_quality="0.96"),
         *(ask("POST", path, CALL | more) for path in DOORS for more in ({}, {"stream": True}, {"model": "auto"})),
         *(ask("POST", DOORS[0], CALL | {"model": f"mine/{name}"}) for name in ("limited", "key-no")),
         *(ask("GET", path) for path in ("/v1/models", "/metrics", "/api/costs", "/", "/nowhere", DOORS[0])),
         ask("POST", "/v1/messages/count_tokens", CALL),
         ask("POST", DOORS[0], CALL | {"model": "auto"}, x_pointsman_quality="0.5"),
-        ask("POST", DOORS[0], CALL | {"model": "several"}, x_pointsman_quality="0.96"),
     ]
     sent = {name for answer in answers for name in answer.headers} - FIELDS_OF_HTTP
     section = DOCS.partition("## Headers of a reply")[2].partition("\n## ")[0]
