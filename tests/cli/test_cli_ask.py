@@ -71,7 +71,10 @@ def test_json_is_one_object_with_everything(run: Run, config: Path) -> None:
     assert answer["cost"]["usd"] == "0.00002"
     assert 0 < answer["ttft_ms"] <= answer["seconds"] * 1000 + 1
     decision = answer["decision"]
-    assert set(decision) == {"id", "task", "complexity", "policy", "reason", "quality_met", "candidates"}
+    assert set(decision) == {
+        *("id", "task", "complexity", "policy"),
+        *("reason", "quality_met", "agreed", "candidates"),
+    }
     assert decision["id"] and "echo" in decision["reason"]
     chosen = next(c for c in decision["candidates"] if c["model"] == "echo")
     assert chosen["probability"] == 1.0 and chosen["rejected"] is None
@@ -174,6 +177,18 @@ def test_a_quality_that_nothing_has_is_said(run: Run, config: Path, model: str) 
     if model in ("auto", "strict"):
         decision = json.loads(run("ask", "hello", "--model", model, *asked, "--json").stdout)["decision"]
         assert decision["quality_met"] is False
+
+
+def test_what_several_say_is_told_with_its_bill(run: Run, config: Path) -> None:
+    """Three calls would be shown as one, and the loser's tokens as the answer's."""
+    voted = "modes:\n  voted: {rules: bounds, candidates: [echo, mine/two, mine/three]}\n"
+    config.write_text(config.read_text("utf-8").replace("modes:\n", voted), "utf-8")
+    done = run("ask", "hello", "--model", "voted", "--quality", "0.96")
+    assert done.stdout == "you said: hello\n" and "of 3 say so" in done.stderr and "bill: unknown" in done.stderr
+    answer = json.loads(run("ask", "hello", "--model", "voted", "--quality", "0.96", "--json").stdout)
+    assert answer["decision"]["agreed"]["asked"] == 3 and "asked at once" in answer["decision"]["reason"]
+    graded = json.loads(run("feedback", "--last", "--good", "--json").stdout)
+    assert (graded["call_id"], graded["model"]) == (answer["call_id"], answer["model"])
 
 
 def test_a_quality_that_is_there_needs_no_word(run: Run, config: Path) -> None:
