@@ -84,7 +84,7 @@ def _unknown(entry: Entry, tally: Tally) -> str:
     known = f"at least {show_usd(tally.cost)}, the rest " if tally.cost else ""
     if entry.cost is None and entry.status == "ok":
         return f"{known}unknown (no price is known for {entry.endpoint})"
-    return f"{known}unknown (what broke off or timed out may be billed)"
+    return f"{known}unknown (what broke off, timed out or was cancelled may be billed, or has no known price)"
 
 
 def _tokens(usage: Usage | None) -> list[str]:
