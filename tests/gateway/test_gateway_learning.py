@@ -312,6 +312,7 @@ async def test_the_bounds_name_the_model(tmp_path: Path) -> None:
             decision = asked.decide(asked.call(as_chat(prompt), model="bounds", needs=needs))
             chosen.append(decision.chosen)
     assert chosen == ["gpt-3.5-turbo", "gpt-4-turbo", "claude-3-5-sonnet", "gpt-4"]
+    assert decision.policy == "bounds:balanced"
 
 
 HARD = "Prove this theorem step by step, analyze the edge cases, and compare it with the algorithm in depth."

@@ -276,7 +276,8 @@ class Directory:
     def _route(self, name: str) -> Route:
         mode = self.modes.get(name, ModeSpec())
         policies = {priority: self._objective(priority, mode) for priority in PRIORITIES}
-        default: Priority = mode.priority or self._config.route.priority or "frugal"
+        unstated: Priority = "balanced" if mode.rules == "bounds" else "frugal"
+        default = mode.priority or self._config.route.priority or unstated
         is_mode = name in self.modes
         return Route(
             lambda call: policies[call.needs.priority or default],
@@ -367,9 +368,7 @@ def _modes(config: Config) -> Mapping[str, ModeSpec]:
         "auto": auto,
         **{priority: structs.replace(auto, priority=priority) for priority in PRIORITIES},
         "private": structs.replace(auto, local_only=True),
-        "bounds": ModeSpec(
-            candidates=preset_bounds().models, priority=config.route.priority or "balanced", rules="bounds"
-        ),
+        "bounds": structs.replace(auto, candidates=preset_bounds().models, rules="bounds"),
         **config.modes,
     }
 
