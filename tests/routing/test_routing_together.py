@@ -49,18 +49,30 @@ def test_a_quality_above_95_is_put_to_the_three_strongest() -> None:
 
 def test_a_tenth_of_a_second_is_a_race_of_the_fast_one() -> None:
     """Five different models would be as slow to be billed as to be fast: the rule is five of one."""
-    fast = [candidate(name, 0.5, ttft=0.01, output_rate=10_000.0) for name in ("one", "two")]
+    fast = [
+        candidate(name, 0.9 - ttft, ttft=ttft, output_rate=10_000.0) for name, ttft in (("one", 0.02), ("two", 0.01))
+    ]
     decision = decided(fast, max_latency=0.09)
-    assert decision.together == Together("race", (decision.chosen,) * 5, 5)
-    assert "It is asked 5 times at once" in decision.reason
+    assert decision.together == Together("race", ("two",) * 5, 5) and decision.chosen == "two"
+    assert f"{decision.chosen}, the fastest as far as it is known, is asked 5 times at once" in decision.reason
     assert decided(fast, max_latency=0.1).together is None
 
 
-def test_a_model_of_this_machine_runs_no_race() -> None:
-    """Five calls would share its processor, and each take five times as long."""
-    here = candidate("here", 0.5, deployment="local", ttft=0.01, output_rate=10_000.0)
-    decision = decided([here], max_latency=0.09)
-    assert decision.together is None and "share this machine's processor" in decision.reason
+@pytest.mark.parametrize(
+    ("deployment", "why"), [("local", "share this machine's processor"), ("free", "its free limit")]
+)
+def test_what_costs_nothing_runs_no_race(deployment: str, why: str) -> None:
+    """Five calls would share one processor, and take five times as long; or a day of free calls would last an hour."""
+    fast = candidate("fast", 0.5, deployment=deployment, ttft=0.01, output_rate=10_000.0)
+    decision = decided([fast], max_latency=0.09)
+    assert decision.together is None and why in decision.reason
+
+
+def test_of_equals_the_dearer_has_the_last_word() -> None:
+    """The cheapest of three would speak for all where they differ, for being the cheapest."""
+    equals = [candidate(name, 0.9, output_price=from_usd(price)) for name, price in (("a", 1), ("b", 3), ("c", 2))]
+    together = decided(equals, min_quality=0.96).together
+    assert together is not None and together.models == ("b", "c", "a")
 
 
 def test_an_analysis_is_put_to_two_and_to_a_third_where_they_differ() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pointsman.core import (
     Answer,
+    Ask,
     AttemptError,
     Broken,
     BrokenReply,
@@ -16,13 +17,16 @@ from pointsman.core import (
     CallRejected,
     Chat,
     Delta,
+    Ending,
     Finish,
     LedgerError,
     ManualClock,
+    Needs,
     OverBudget,
     Overloaded,
     Reply,
     Served,
+    Timeouts,
     UpstreamFailed,
     UpstreamTimeout,
 )
@@ -56,6 +60,9 @@ class Model:
 
     async def __call__(self, call: Call) -> Reply:
         self.asked.set()
+        if isinstance(self.words[0], OverBudget):
+            raise self.words[0]
+        call.tally.attempts += 1
         try:
             await self.may_begin.wait()
         except asyncio.CancelledError:
@@ -166,6 +173,39 @@ async def test_what_cannot_be_recorded_fails_the_call_though_it_lost() -> None:
         await race([Choice("1", Model("one")), Choice("2", unrecorded)], LoopGroup)(a_call())
 
 
+async def test_one_that_cannot_be_closed_holds_up_no_other() -> None:
+    """Where the ledger fails, the connections of all the others would be held for ever."""
+    models = [Model("x"), Model("y"), Model("z")]
+
+    def recorded(model: Model) -> Ask:
+        async def ask(call: Call) -> Reply:
+            reply = await model(call)
+            reply.on_end(failing)
+            return reply
+
+        return ask
+
+    def failing(ending: Ending) -> None:
+        raise LedgerError("the disk is full")
+
+    with pytest.raises(LedgerError):
+        await race([Choice(str(place), recorded(model)) for place, model in enumerate(models)], LoopGroup)(a_call())
+    assert all(model.reply is None or model.reply.ending is not None for model in models)
+
+
+async def test_a_limit_on_time_holds_for_each_of_a_consensus() -> None:
+    """Nothing is given before the vote, so a slow one would hold up who waits for it to be whole."""
+    seen: list[float | None] = []
+
+    async def ask(call: Call) -> Reply:
+        seen.append(call.timeouts.total)
+        return await Model("42")(call)
+
+    call = Call(id="1", model="auto", chat=Chat(()), needs=Needs(max_latency=3.0), timeouts=Timeouts(total=20.0))
+    await consensus([Choice("1", ask), Choice("2", ask)], first=2, at_once=LoopGroup, clock=CLOCK)(call)
+    assert seen == [3.0, 3.0]
+
+
 async def test_what_two_of_three_say_is_the_answer() -> None:
     """The strongest model alone would be asked three times over for nothing."""
     assert await agreed(Model("41"), Model("42"), Model("The answer is 42.")) == ("42", (2, 3))
@@ -192,8 +232,17 @@ async def test_those_who_never_agree_leave_it_to_the_strongest() -> None:
     assert await asking == ("one", (1, 3))
 
 
+async def test_a_call_that_all_refuse_is_refused() -> None:
+    """What is wrong with the call would be hidden behind what is wrong with one upstream."""
+    rejected = CallRejected("no such field", upstream_status=400)
+    with pytest.raises(CallRejected):
+        await agreed(Model(rejected), Model(rejected), Model(UpstreamFailed("x")))
+
+
 async def test_an_answer_that_was_cut_off_is_no_last_word() -> None:
-    """Half an answer of the strongest is worth less than a whole one of the next."""
+    """Half an answer of the strongest is worth less than a whole one of the next; two halves are no agreement."""
+    cut = Model("one", finish="length"), Model("one", finish="length")
+    assert await agreed(*cut, Model("two")) == ("two", (1, 3))
     assert await agreed(Model("one", finish="length"), Model("two"), Model("three")) == ("two", (1, 3))
 
 
@@ -205,12 +254,15 @@ async def test_where_two_differ_a_third_is_asked() -> None:
     assert not unasked.asked.is_set()
 
 
-@pytest.mark.parametrize("failure", [UpstreamTimeout("x"), OverBudget("x"), BrokenReply("x")], ids=lambda one: one.kind)
+@pytest.mark.parametrize(
+    "failure", [UpstreamTimeout("x"), OverBudget("x"), CallRejected("x", upstream_status=400)], ids=lambda one: one.kind
+)
 async def test_who_fails_is_replaced_and_the_rest_can_still_agree(failure: Exception) -> None:
-    """One provider's trouble would break what three are asked for."""
-    assert await agreed(Model(failure), Model("42"), Model("42")) == ("42", (2, 3))
-    assert await agreed(Model(failure), Model("42"), Model("42"), first=2) == ("42", (2, 3))
-    assert await agreed(Model(failure), Model(failure), Model("42")) == ("42", (1, 3))
+    """One provider's trouble would break what three are asked for; and who was never asked would be counted."""
+    unasked = isinstance(failure, OverBudget)
+    assert await agreed(Model(failure), Model("42"), Model("42")) == ("42", (2, 3 - unasked))
+    assert await agreed(Model(failure), Model("42"), Model("42"), first=2) == ("42", (2, 3 - unasked))
+    assert await agreed(Model(failure), Model(failure), Model("42")) == ("42", (1, 3 - 2 * unasked))
 
 
 async def test_a_stream_that_breaks_off_is_no_vote() -> None:

@@ -23,6 +23,7 @@ from .chat import (
 from .clock import Clock, ManualClock
 from .errors import (
     FAULTS_OF_UPSTREAMS,
+    UNSENT,
     AttemptError,
     BrokenReply,
     Busy,
@@ -50,6 +51,7 @@ from .errors import (
     Unservable,
     UpstreamFailed,
     UpstreamTimeout,
+    was_sent,
 )
 from .money import TOKENS_PER_MTOK, Nanos, from_usd, show_usd, to_usd, tokens_cost
 from .replies import Ask, Ending, Provenance, Reply, Served, Spring, Taker
@@ -59,6 +61,7 @@ from .trace import NO_TRACE, Tally, Trace, Weighed
 __all__ = [
     "FAULTS_OF_UPSTREAMS",
     "TOKENS_PER_MTOK",
+    "UNSENT",
     "ANYONE",
     "Answer",
     "Ask",
@@ -134,6 +137,7 @@ __all__ = [
     "Unservable",
     "UpstreamFailed",
     "UpstreamTimeout",
+    "was_sent",
     "Usage",
     "Weighed",
     "as_delta",

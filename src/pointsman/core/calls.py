@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from .chat import Chat
 from .money import Nanos
@@ -181,6 +181,12 @@ class Call:
     def within(self, timeouts: Timeouts) -> Call:
         """The same call, with what a pool states where the call itself does not."""
         return self._but(timeouts=self.timeouts.over(timeouts))
+
+    def lasting(self, seconds: float) -> Call:
+        """The same call, which ends so soon at the latest."""
+        total = self.timeouts.total
+        limit = seconds if total is None else min(total, seconds)
+        return self._but(timeouts=structs.replace(self.timeouts, total=limit))
 
     def capped(self, tokens: int) -> Call:
         """The same call, its answer bounded."""

@@ -35,11 +35,19 @@ sees) and `blame`: whose fault it was decides what is retried and what is put ou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from .reasons import grouped
 
 Blame = Literal["caller", "key", "upstream", "us"]
+
+
+UNSENT: Final = "Nothing had been sent."
+"""A note on what cancels an attempt that was still on its way to its upstream: nobody can bill for it."""
+
+
+def was_sent(cancelled: BaseException) -> bool:
+    return UNSENT not in getattr(cancelled, "__notes__", ())
 
 
 class PointsmanError(Exception):

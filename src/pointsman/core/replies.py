@@ -67,6 +67,8 @@ class Ending(Struct, frozen=True):
     """What was passed on, where it came whole, or the reply was told to keep it."""
     begun: bool = True
     """False for an attempt that ended before there was a reply."""
+    sent: bool = True
+    """False for one that was cancelled before anything had gone out."""
 
 
 class Source(Protocol):

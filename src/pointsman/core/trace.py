@@ -55,7 +55,7 @@ NO_TRACE = Trace()
 class Tally:
     """What one call has come to over all its attempts. Shared by every copy of the Call."""
 
-    __slots__ = ("attempts", "rounds", "plans", "deadline", "tokens", "uncounted", "cost", "unpriced")
+    __slots__ = ("attempts", "rounds", "plans", "deadline", "tokens", "uncounted", "cost", "unpriced", "held")
 
     def __init__(self) -> None:
         self.attempts = 0
@@ -73,6 +73,8 @@ class Tally:
         """The sum of what is known."""
         self.unpriced = 0
         """Attempts whose cost is not known."""
+        self.held = 0
+        """Nano-dollars that are reserved for attempts under way, and for those that ended at an unknown cost."""
 
     def add(self, cost: Nanos | None, tokens: int | None) -> None:
         """An attempt has ended. None: unknown."""

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 import truststore
 from msgspec import Struct
 
-from ..core import Busy, Unreachable, UpstreamTimeout
+from ..core import UNSENT, Busy, Unreachable, UpstreamTimeout
 from .connection import Connection, Stale
 from .egress import Egress, Resolve, connect, system_addresses
 from .familiar import Familiar
@@ -108,6 +108,9 @@ class Http1Transport:
         try:
             async with asyncio.timeout(min(self._connect_timeout, until - time.monotonic())):
                 return await self._open(server)
+        except asyncio.CancelledError as cancelled:
+            cancelled.add_note(UNSENT)
+            raise
         except TimeoutError:
             if time.monotonic() >= until:
                 raise

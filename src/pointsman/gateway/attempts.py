@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 from msgspec import Struct, structs
@@ -23,6 +24,7 @@ from ..core import (
     Served,
     UpstreamTimeout,
     Usage,
+    was_sent,
 )
 from ..ledger import Body, Entry, Ledger
 from ..ledger.budgets import Hold
@@ -101,12 +103,12 @@ class Attempts:
                 error.endpoint = served.endpoint
                 self._record(begun, served, _failure(steady() - started, error))
                 raise
-            except asyncio.CancelledError:
-                self._record(begun, served, _failure(steady() - started, None))
+            except asyncio.CancelledError as cancelled:
+                self._record(begun, served, _failure(steady() - started, None, sent=was_sent(cancelled)))
                 raise
             except CallError:
                 if hold is not None:
-                    hold.release()  # nothing went out
+                    spending.settle(call, hold, Nanos(0))  # nothing went out
                 raise
             if ledger.keep_bodies:
                 reply.keep()
@@ -188,7 +190,7 @@ class Attempts:
         )
         self._ledger.record(entry)
         if hold is not None:
-            hold.settle(paid)  # only now: until it is recorded, the money must stay where it is
+            self._spending.settle(call, hold, paid)  # only now: until it is recorded, the money must stay where it is
         if error is not None or (finish != "stop" and finish != "tools") or call.states_form:
             self._outcomes.notice(call, entry, ending)
         for observer in self.observers:
@@ -214,9 +216,10 @@ class _Begun(Struct, frozen=True):
 _written = msgspec.json.Encoder().encode
 
 
-def _failure(seconds: float, error: AttemptError | None) -> Ending:
+def _failure(seconds: float, error: AttemptError | None, *, sent: bool = True) -> Ending:
     """The ending of an attempt that gave no reply: it failed, or without an error it was cancelled."""
-    return Ending("cancelled" if error is None else "broken", seconds, None, None, error, None, 0, begun=False)
+    status: Literal["cancelled", "broken"] = "cancelled" if error is None else "broken"
+    return Ending(status, seconds, None, None, error, None, 0, begun=False, sent=sent)
 
 
 def _counted(call: Call, ending: Ending) -> Usage:
@@ -237,6 +240,8 @@ def _cost_of_failure(ending: Ending, price: Price | None) -> Nanos | None:
     """Refusals and failed connections cost nothing. What ran into a time-out, broke off or was left by its caller may
     be billed all the same, so its cost is unknown, unless the model is free of charge."""
     if price is not None and not (price.input or price.output or price.call):
+        return Nanos(0)
+    if not ending.sent:
         return Nanos(0)
     if ending.error is None or isinstance(ending.error, UpstreamTimeout | BrokenReply):
         return None

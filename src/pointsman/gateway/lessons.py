@@ -181,7 +181,8 @@ def _context(prompt: Prompt | None) -> tuple[float, ...]:
 
 
 def outcomes_of(entries: Sequence[Entry]) -> list[Outcome]:
-    """Without what says nothing of its model: its caller left, or was at fault, or the key was."""
+    """Without what says nothing of its model: its caller left, or was at fault, or the key was. Nor does the winner of
+    a race, which is the fastest of several."""
     return [
         Outcome(
             entry.model,
@@ -196,7 +197,9 @@ def outcomes_of(entries: Sequence[Entry]) -> list[Outcome]:
             explored=explored(entry.model, entry.candidates),
         )
         for entry in entries
-        if entry.status != "cancelled" and (not entry.error or entry.error in FAULTS_OF_UPSTREAMS)
+        if entry.status != "cancelled"
+        and entry.strategy != "race"
+        and (not entry.error or entry.error in FAULTS_OF_UPSTREAMS)
     ]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from ..core import Ask, Call, Nanos, NoCandidate, Reply, Trace, Unservable, Weighed
+from ..core import Ask, Call, Nanos, NoCandidate, OverBudget, Reply, Trace, Unservable, Weighed, show_usd
 from ..routing import (
     NO_FORECAST,
     Candidate,
@@ -90,7 +90,7 @@ class Route:
         if not decision.plan:
             raise _refusal(call, candidates, decision, self._everyone)
         together = self._together(decision)
-        plan = self._planned(decision, together)
+        plan = self._planned(decision, together, call)
         if not call.tally.plans:
             planned = {choice.name for choice in plan}
             plan += [choice for choice in self._fallback() if choice.name not in planned]
@@ -110,20 +110,29 @@ class Route:
         models = together.models[: self._retries.most_attempts]
         return structs.replace(together, models=models) if len(models) > 1 else None
 
-    def _planned(self, decision: Decision, together: Together | None) -> list[Choice]:
+    def _planned(self, decision: Decision, together: Together | None, call: Call) -> list[Choice]:
         """What is asked at once is one choice, the first."""
-        names = _shortened(decision)
-        if together is None:
-            return [self._choice(name) for name in names]
-        others = [self._choice(name) for name in names if name not in together.models]
-        return [self._joined(together), *others]
+        members = () if together is None else together.models
+        names = [name for name in _shortened(decision) if name not in members]
+        plan = [self._choice(name) for name in names]
+        most, worst = call.needs.max_cost, {one.model: one.worst for one in decision.candidates}
+        costs = [worst[name] for name in names]
+        if together is not None:
+            plan.insert(0, self._joined(together))
+            costs.insert(0, _sum(worst[name] for name in members))
+        if most is None:
+            return plan
+        return [_while_affordable(choice, cost, most, call) for choice, cost in zip(plan, costs, strict=True)]
 
     def _joined(self, together: Together) -> Choice:
         choices = [self._choice(name) for name in together.models]
         if together.way == "race":
-            return structs.replace(choices[0], ask=_named(race(choices, self._at_once), together))
-        ask = consensus(choices, first=together.first, at_once=self._at_once, clock=self._retries.clock)
-        return Choice(f"a consensus of {', '.join(together.models)}", _named(ask, together))
+            ask = _named(race(choices, self._at_once), together)
+            return structs.replace(choices[0], ask=ask, attempts=len(choices))
+        ask = _named(
+            consensus(choices, first=together.first, at_once=self._at_once, clock=self._retries.clock), together
+        )
+        return Choice(f"a consensus of {', '.join(together.models)}", ask, attempts=len(choices))
 
     def decide(self, call: Call, candidates: Sequence[Candidate] | None = None, *, learned: bool = True) -> Decision:
         """What `__call__` would do, without doing it. `candidates` replaces the route's own; without `learned` they are
@@ -148,11 +157,13 @@ class Route:
         return structs.replace(decision, id=self._new_id())
 
     def _with_defaults(self, call: Call) -> Call:
-        """The caller's needs, filled in by the mode's; of two limits the stricter holds."""
+        """The caller's needs, filled in by the mode's; of two limits the stricter holds, and of a budget what is
+        left after the attempts that were made before this route was asked."""
         ours, theirs = self._defaults, call.needs
+        max_cost = _stricter(theirs.max_cost, ours.max_cost)
         needs = structs.replace(
             theirs,
-            max_cost=_stricter(theirs.max_cost, ours.max_cost),
+            max_cost=None if max_cost is None else Nanos(max(0, max_cost - call.tally.cost)),
             max_latency=_stricter(theirs.max_latency, ours.max_latency),
             min_quality=theirs.min_quality if theirs.min_quality is not None else ours.min_quality,
             local_only=theirs.local_only or ours.local_only,
@@ -185,6 +196,31 @@ def _refusal(
     reasons = decision.reasons or {one.name: one.unavailable for one in everyone() if one.unavailable}
     asked = " What was asked and why each was left out:" if reasons else ""
     return kind(decision.reason + asked, reasons)
+
+
+def _while_affordable(choice: Choice, worst: Nanos | None, most: Nanos, decided: Call) -> Choice:
+    """The choice, which is not asked where attempts since the decision have left too little for it."""
+    before = decided.tally.cost
+
+    async def ask(call: Call) -> Reply:
+        spent = call.tally.cost - before
+        if spent and (worst is None or spent + worst > most):
+            raise OverBudget(
+                f"{choice.name} may cost {'nobody knows what' if worst is None else show_usd(worst)}, and of the "
+                f"call's budget of {show_usd(most)} its other attempts have taken {show_usd(spent)}."
+            )
+        return await choice.ask(call)
+
+    return structs.replace(choice, ask=ask)
+
+
+def _sum(costs: Iterable[Nanos | None]) -> Nanos | None:
+    total = 0
+    for cost in costs:
+        if cost is None:
+            return None
+        total += cost
+    return Nanos(total)
 
 
 def _named(ask: Ask, together: Together) -> Ask:

@@ -61,7 +61,9 @@ class Spending:
         stated, rates = call.max_tokens, self._dearest(model)
         bound = _bound(model) if stated is None else stated
         hold = None if rates is None else self._budgets.at_hand(call.caller, most_cost(call, rates, bound))
-        if hold is None:
+        if hold is not None:
+            call.tally.held += hold.amount
+        else:
             try:
                 hold = await self._hold(call, rates, bound)
             except OverBudget:
@@ -72,12 +74,22 @@ class Spending:
         return call if stated is not None else call.capped(bound), hold
 
     async def _hold(self, call: Call, rates: Dearest | None, answer_tokens: int) -> Hold:
-        most = None if rates is None else most_cost(call, rates, answer_tokens)
+        most, tally = None if rates is None else most_cost(call, rates, answer_tokens), call.tally
+        others, own = tally.cost + tally.held, 1 if most is None else most
+        tally.held += own  # at once: other attempts of the call may be asking for theirs
         try:
-            return await self._budgets.reserve(call.caller, most, spent_by_call=call.tally.cost)
-        except OverBudget as error:
-            error.at_limit = self._budgets.restriction(call.caller, most or 1) or error.at_limit
+            return await self._budgets.reserve(call.caller, most, spent_by_call=others)
+        except BaseException as error:
+            tally.held -= own
+            if isinstance(error, OverBudget):
+                error.at_limit = self._budgets.restriction(call.caller, most or 1) or error.at_limit
             raise
+
+    def settle(self, call: Call, hold: Hold, cost: Nanos | None) -> None:
+        """The attempt is over, and recorded. What it may have cost (None) stays with its call."""
+        hold.settle(cost)
+        if cost is not None:
+            call.tally.held -= hold.amount
 
     def _dearest(self, model: Model) -> Dearest | None:
         price = model.quote.charged

@@ -73,11 +73,6 @@ def agreement(answers: Sequence[tuple[str, str]]) -> Agreement:
     )
 
 
-def agree(one: str, other: str) -> bool:
-    """Whether two texts say the same, by RULE."""
-    return _agree(_words(one), _words(other))
-
-
 class _Found:
     """A cluster that grows."""
 

@@ -279,8 +279,9 @@ SELECT model, count(*), {_OK}, count(*) FILTER (WHERE contexts.error IN ({_FAULT
 FROM (
     SELECT *, max(0.0, input_tokens - cached_tokens(details)) AS tokens FROM entries ORDER BY number DESC LIMIT ?
 ) AS entries JOIN contexts ON contexts.id = entries.context
-WHERE model != '' GROUP BY 1
+WHERE model != '' AND contexts.strategy != 'race' GROUP BY 1
 """
+"""Of those that race only the fastest leaves its times."""
 
 _LENGTHS = f"""
 SELECT model, complexity, task, count(*), total(output_tokens)

@@ -85,6 +85,8 @@ class Considered(Struct, frozen=True):
     """The part of the quality that was not learned from use."""
     cost: Estimate | None = None
     """Nano-dollars; None where a price is unknown."""
+    worst: Nanos | None = None
+    """The cost where the answer takes all that the caller allows; None where a price is unknown."""
     seconds: Estimate | None = None
     """Until the answer is whole: "assumed" where only the speed of its like is known, None where none is."""
 

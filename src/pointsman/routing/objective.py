@@ -72,8 +72,7 @@ class Objective(Struct, frozen=True):
         conversation: Conversation | None = None,
     ) -> Decision:
         asked = self._asked(call, prompt, state, forecast, conversation)
-        expenses = _expenses(candidates, asked)
-        considered = _best_first(candidates, expenses, asked)
+        considered = _best_first(candidates, asked)
         several = self._several(asked)
         selection = choose(
             considered,
@@ -87,11 +86,11 @@ class Objective(Struct, frozen=True):
         reason = _reason(self.priority, asked, selection.considered, selection.plan) + selection.why
         at_once = None
         if several is not None and selection.plan:
-            worst = {name: expense.worst for name, expense in expenses.items()}
-            at_once, why = together(several, selection, worst, call.needs.max_cost)
-            is_another = at_once is not None and at_once.way == "consensus"
-            reason = f"{_what_is_asked(self.priority, prompt)}: {why}" if is_another else f"{reason} {why}"
-            if at_once is not None:
+            at_once, why = together(several, selection, call.needs.max_cost)
+            if at_once is None:
+                reason = f"{reason} {why}"
+            else:
+                reason = f"{_what_is_asked(self.priority, prompt)}: {why}"
                 selection = led_by(selection, at_once)
         return Decision(
             policy=self.name,
@@ -157,9 +156,10 @@ class _Asked(Struct, frozen=True):
     conversation: Conversation | None
 
 
-def _best_first(candidates: Sequence[Candidate], expenses: Mapping[str, Expense], asked: _Asked) -> list[Considered]:
+def _best_first(candidates: Sequence[Candidate], asked: _Asked) -> list[Considered]:
     """All of them, the rejected ones last; equals in the order in which they came."""
     expected = qualities(candidates, asked.task, asked.forecast, asked.state)
+    expenses = _expenses(candidates, asked)
     considered = [
         _consider(candidate, prior, gain, expenses.get(candidate.name), asked)
         for candidate, (prior, gain) in zip(candidates, expected, strict=True)
@@ -200,6 +200,7 @@ def _consider(
         quality=quality,
         prior=prior.value,
         cost=expense.cost,
+        worst=expense.worst,
         seconds=expense.seconds,
     )
     if considered.rejected:

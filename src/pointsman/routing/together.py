@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 
 from msgspec import structs
 
@@ -12,49 +13,54 @@ from .choosing import Selection
 from .decision import Considered, Together
 
 
-def together(
-    rule: Several, selection: Selection, worst: Mapping[str, Nanos | None], max_cost: Nanos | None
-) -> tuple[Together | None, str]:
+def together(rule: Several, selection: Selection, max_cost: Nanos | None) -> tuple[Together | None, str]:
     """What is asked at once (None: the selection's models, one after the other), and a sentence that says so.
 
-    `worst`: what each model may cost at most. However many are asked, together they keep `max_cost`.
+    However many are asked, together they keep `max_cost`.
     """
-    serving = {one.model: one for one in selection.considered if not one.rejected}
-    if rule.way == "race":
-        return _race(rule, serving[selection.plan[0]], worst, max_cost)
-    return _consensus(rule, list(serving.values()), worst, max_cost)
+    serving = [one for one in selection.considered if not one.rejected]
+    make = _race if rule.way == "race" else _consensus
+    return make(rule, serving, max_cost)
 
 
 def led_by(selection: Selection, together: Together) -> Selection:
-    """The selection with what is asked at once before everything else: its strongest model is the one that was
-    chosen."""
+    """The selection with what is asked at once before everything else: the first of it is the one that was chosen."""
     members = tuple(dict.fromkeys(together.models))
     considered = tuple(structs.replace(one, probability=float(one.model == members[0])) for one in selection.considered)
     others = (name for name in selection.plan if name not in members)
     return Selection((*members, *others), considered)
 
 
-def _race(
-    rule: Several, runner: Considered, worst: Mapping[str, Nanos | None], max_cost: Nanos | None
-) -> tuple[Together | None, str]:
-    if runner.deployment == "local":
-        return None, f"It is asked once: {rule.count} calls at once would share this machine's processor."
-    models = _affordable([runner.model] * rule.count, worst, max_cost)
-    if len(models) < 2:
-        return None, "It is asked once: the budget has no room for two."
-    why = f"It is asked {len(models)} times at once, and who begins first answers."
-    return Together("race", models, len(models)), why
+def _race(rule: Several, serving: Sequence[Considered], max_cost: Nanos | None) -> tuple[Together | None, str]:
+    fastest = min(serving, key=_seconds)
+    model = fastest.model
+    if fastest.deployment == "local":
+        return (
+            None,
+            f"No race is run: {rule.count} calls of {model}, the fastest, would share this machine's processor.",
+        )
+    if fastest.deployment == "free":
+        return None, f"No race is run: {rule.count} calls of {model}, the fastest, would use up its free limit."
+    runners = _affordable([fastest] * rule.count, max_cost)
+    if len(runners) < 2:
+        return None, f"No race is run: the budget has no room for two calls of {model}, the fastest."
+    why = (
+        f"{model}, the fastest as far as it is known, is asked {len(runners)} times at once; who begins first answers."
+    )
+    return Together("race", runners, len(runners)), why
 
 
-def _consensus(
-    rule: Several, serving: Sequence[Considered], worst: Mapping[str, Nanos | None], max_cost: Nanos | None
-) -> tuple[Together | None, str]:
-    strongest = sorted(serving, key=lambda one: one.quality.value if one.quality else 0.0, reverse=True)
-    wanted = [one.model for one in strongest if one.model in rule.models]
-    wanted += [one.model for one in strongest if one.model not in rule.models]
+def _seconds(one: Considered) -> float:
+    return math.inf if one.seconds is None else one.seconds.value
+
+
+def _consensus(rule: Several, serving: Sequence[Considered], max_cost: Nanos | None) -> tuple[Together | None, str]:
+    strongest = sorted(serving, key=_strength, reverse=True)
+    wanted = [one for one in strongest if one.model in rule.models]
+    wanted += [one for one in strongest if one.model not in rule.models]
     if len(wanted) < 2:
         return None, f"It is asked alone: a consensus needs {rule.count} models, and no other one may serve."
-    models = _affordable(wanted[: max(rule.count, rule.most)], worst, max_cost)
+    models = _affordable(wanted[: max(rule.count, rule.most)], max_cost)
     if len(models) < 2:
         return None, "It is asked alone: the budget has no room for two models."
     first = min(rule.count, len(models))
@@ -63,17 +69,22 @@ def _consensus(
     return Together("consensus", models, first), f"{asked}{after}; else {models[0]} answers."
 
 
-def _affordable(models: Sequence[str], worst: Mapping[str, Nanos | None], max_cost: Nanos | None) -> tuple[str, ...]:
+def _strength(one: Considered) -> tuple[float, float, float]:
+    """Of those that are held equal the dearer, then the slower: what takes more is seldom worse."""
+    quality = one.quality.value if one.quality else 0.0
+    return quality, one.worst or 0, one.seconds.value if one.seconds else 0.0
+
+
+def _affordable(models: Sequence[Considered], max_cost: Nanos | None) -> tuple[str, ...]:
     """As many of them as may be asked within the budget, in their order."""
     if max_cost is None:
-        return tuple(models)
+        return tuple(one.model for one in models)
     taken: list[str] = []
     left = int(max_cost)
-    for model in models:
-        cost = worst.get(model)
-        if cost is not None and cost <= left:
-            taken.append(model)
-            left -= cost
+    for one in models:
+        if one.worst is not None and one.worst <= left:
+            taken.append(one.model)
+            left -= one.worst
     return tuple(taken)
 
 

@@ -6,6 +6,7 @@ What runs things at once is handed in (`Group`), as the clock is: a strategy can
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Protocol, Self
 
 from msgspec import Struct
@@ -50,8 +51,7 @@ class Asked:
         self._call = call
         self._group = group
         self._begin = begin
-        self.begun = 0
-        """How many were asked."""
+        self._begun = 0
         self._ended: list[Outcome] = []
         self._heard = 0
         self._taken: Reply | None = None
@@ -61,28 +61,36 @@ class Asked:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        try:
-            await self._group.__aexit__(*exc_info)
-        finally:
+        async with AsyncExitStack() as on_failure:
+            if self._taken is not None:
+                on_failure.push_async_callback(self._taken.aclose)
+            try:
+                await self._group.__aexit__(*exc_info)
+            finally:
+                await self._close_others()
+            if exc_info[0] is None:
+                on_failure.pop_all()
+
+    async def _close_others(self) -> None:
+        """All of them, though one that cannot be recorded says so when it is closed."""
+        async with AsyncExitStack() as closing:
             for one in self._ended:
                 if one.reply is not None and one.reply is not self._taken:
-                    await one.reply.aclose()
+                    closing.push_async_callback(one.reply.aclose)
 
     def start(self, choice: Choice) -> None:
-        self._group.start(self._ask(choice, self.begun))
-        self.begun += 1
+        self._group.start(self._ask(choice, self._begun))
+        self._begun += 1
 
     @property
     def running(self) -> int:
-        return self.begun - self._heard
+        return self._begun - self._heard
 
     async def next(self) -> Outcome:
-        """The next one that ended. Raises what every other choice would refuse as well."""
+        """The next one that ended."""
         await self._group.next()
         outcome = self._ended[self._heard]
         self._heard += 1
-        if isinstance(outcome.error, AttemptError) and is_final(outcome.error):
-            raise outcome.error
         return outcome
 
     def ended_meanwhile(self) -> Sequence[Outcome]:
@@ -94,10 +102,11 @@ class Asked:
         return reply
 
     def failure(self) -> AttemptError | CallError:
-        """Why nobody answered."""
+        """Why nobody answered: first what every other choice would refuse as well."""
         errors = [one.error for one in self._ended]
         failed = [error for error in errors if isinstance(error, AttemptError)]
-        return most_telling(failed, [error for error in errors if isinstance(error, CallError)])
+        final = next(filter(is_final, failed), None)
+        return final or most_telling(failed, [error for error in errors if isinstance(error, CallError)])
 
     async def _ask(self, choice: Choice, place: int) -> None:
         try:

@@ -23,14 +23,14 @@ def consensus(
     The answer is what more than half of `first` say, in the words of the strongest of them. Once so many agree, those
     that still write are cancelled. As soon as they cannot agree any more, because they differ or have failed, one more
     is asked, as long as there is one. Where they never agree the strongest one answers whose answer is complete.
-    `Reply.agreed` tells how it went. Raises at once what every model would refuse, else the most telling failure when
-    nobody answers.
+    `Provenance.agreed` tells how it went. A call's limit on time holds for each of them. Raises the most telling
+    failure when nobody answers.
     """
 
     async def ask(call: Call) -> Reply:
         vote = _Vote(first // 2 + 1, same)
         others = list(choices)
-        started = clock.steady()
+        started, before = clock.steady(), call.tally.attempts
         async with Asked(call, at_once(), vote.read) as asked:
             for _ in choices[:first]:
                 asked.start(others.pop(0))
@@ -44,7 +44,7 @@ def consensus(
                 raise asked.failure()
             reply = asked.take(vote.elected())
         answer = vote.again(reply, started, clock)
-        answer.provenance = structs.replace(answer.provenance, agreed=(vote.most, asked.begun))
+        answer.provenance = structs.replace(answer.provenance, agreed=(vote.most, call.tally.attempts - before))
         return answer
 
     return ask
@@ -62,6 +62,9 @@ class _Vote:
 
     async def read(self, choice: Choice, call: Call) -> Reply:
         """A reply that has come to its end. Raises what broke it off."""
+        limit = call.needs.max_latency
+        if limit is not None:  # not until the first content: nothing is given to the caller before the vote
+            call = call.lasting(limit)
         reply = await choice.ask(call)
         items: list[Delta | Broken] = []
         reply.keep()
@@ -78,7 +81,8 @@ class _Vote:
             return
         said = _said(reply)
         for cluster in self._clusters:
-            if self._same(_said(cluster[0][1]), said):
+            first = _said(cluster[0][1])
+            if _is_complete(first) and _is_complete(said) and self._same(first, said):
                 cluster.append((place, reply))
                 return
         self._clusters.append([(place, reply)])
@@ -119,7 +123,9 @@ def _said(reply: Reply) -> Answer:
 
 
 def _is_complete(answer: Answer) -> bool:
-    return answer.finish in ("stop", "tools") and bool(answer.text.strip() or answer.tools)
+    return answer.finish not in ("length", "pause", "other") and bool(
+        answer.text.strip() or answer.tools or answer.refusal
+    )
 
 
 async def _nothing_more() -> AsyncGenerator[Sequence[Delta | Broken], None]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..core import Ask, Call, Reply
+from ..core import Ask, AttemptError, Call, Reply
 from .at_once import Asked, AtOnce
-from .single import Choice
+from .single import Choice, is_final
 
 
 def race(choices: Sequence[Choice], at_once: AtOnce) -> Ask:
@@ -24,6 +24,8 @@ def race(choices: Sequence[Choice], at_once: AtOnce) -> Ask:
                 outcome = await asked.next()
                 if outcome.reply is not None:
                     return asked.take(outcome.reply)
+                if isinstance(outcome.error, AttemptError) and is_final(outcome.error):
+                    break
             raise asked.failure()
 
     return ask
