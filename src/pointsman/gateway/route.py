@@ -115,13 +115,15 @@ class Route:
         members = () if together is None else together.models
         names = [name for name in _shortened(decision) if name not in members]
         plan = [self._choice(name) for name in names]
-        most, worst = call.needs.max_cost, {one.model: one.worst for one in decision.candidates}
-        costs = [worst[name] for name in names]
         if together is not None:
             plan.insert(0, self._joined(together))
-            costs.insert(0, _sum(worst[name] for name in members))
+        most = call.needs.max_cost
         if most is None:
             return plan
+        worst = {one.model: one.worst for one in decision.candidates}
+        costs = [worst[name] for name in names]
+        if together is not None:
+            costs.insert(0, _sum(worst[name] for name in members))
         return [_while_affordable(choice, cost, most, call) for choice, cost in zip(plan, costs, strict=True)]
 
     def _joined(self, together: Together) -> Choice:

@@ -33,21 +33,15 @@ def led_by(selection: Selection, together: Together) -> Selection:
 
 def _race(rule: Several, serving: Sequence[Considered], max_cost: Nanos | None) -> tuple[Together | None, str]:
     fastest = min(serving, key=_seconds)
-    model = fastest.model
+    of_it = f"of {fastest.model}, the fastest as far as it is known,"
     if fastest.deployment == "local":
-        return (
-            None,
-            f"No race is run: {rule.count} calls of {model}, the fastest, would share this machine's processor.",
-        )
+        return None, f"No race is run: {rule.count} calls {of_it} would share this machine's processor."
     if fastest.deployment == "free":
-        return None, f"No race is run: {rule.count} calls of {model}, the fastest, would use up its free limit."
+        return None, f"No race is run: {rule.count} calls {of_it} would use up its free limit."
     runners = _affordable([fastest] * rule.count, max_cost)
     if len(runners) < 2:
-        return None, f"No race is run: the budget has no room for two calls of {model}, the fastest."
-    why = (
-        f"{model}, the fastest as far as it is known, is asked {len(runners)} times at once; who begins first answers."
-    )
-    return Together("race", runners, len(runners)), why
+        return None, f"No race is run: the budget has no room for two calls {of_it[:-1]}."
+    return Together("race", runners, len(runners)), f"{len(runners)} calls {of_it} race: who begins first answers."
 
 
 def _seconds(one: Considered) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from msgspec import structs
 
@@ -11,12 +11,8 @@ from ..judging import says_the_same
 from .at_once import Asked, AtOnce, Outcome
 from .single import Choice
 
-Same = Callable[[Answer, Answer], bool]
 
-
-def consensus(
-    choices: Sequence[Choice], *, first: int, at_once: AtOnce, clock: Clock, same: Same = says_the_same
-) -> Ask:
+def consensus(choices: Sequence[Choice], *, first: int, at_once: AtOnce, clock: Clock) -> Ask:
     """An Ask that puts a call to the first `first` of `choices`, which stand in the order of their strength, and reads
     what they say to its end.
 
@@ -28,7 +24,7 @@ def consensus(
     """
 
     async def ask(call: Call) -> Reply:
-        vote = _Vote(first // 2 + 1, same)
+        vote = _Vote(first // 2 + 1)
         others = list(choices)
         started, before = clock.steady(), call.tally.attempts
         async with Asked(call, at_once(), vote.read) as asked:
@@ -53,9 +49,8 @@ def consensus(
 class _Vote:
     """What was said so far, by those who say the same."""
 
-    def __init__(self, needed: int, same: Same) -> None:
+    def __init__(self, needed: int) -> None:
         self.needed = needed
-        self._same = same
         self._items: dict[Reply, list[Delta | Broken]] = {}
         self._clusters: list[list[tuple[int, Reply]]] = []
         """Those who say the same, each with its place; the first to say it comes first."""
@@ -82,7 +77,7 @@ class _Vote:
         said = _said(reply)
         for cluster in self._clusters:
             first = _said(cluster[0][1])
-            if _is_complete(first) and _is_complete(said) and self._same(first, said):
+            if _is_complete(first) and _is_complete(said) and says_the_same(first, said):
                 cluster.append((place, reply))
                 return
         self._clusters.append([(place, reply)])
