@@ -27,6 +27,7 @@ async def voting(folder: Path, way: str = "", more: str = "") -> AsyncIterator[t
         )
         config = (
             f'providers:\n  mine: {{base_url: "{mine.base_url}/v1"}}\nmodels:\n{models}'
+            f"  spare: {{provider: mine, id: {way or 'spare'}}}\n"
             f"modes:\n  voted: {{rules: bounds, candidates: [{', '.join(NAMES)}]}}\n"
             f"local: {{ollama: false}}\nfallback: {{any_model: false}}\n{more}"
         )
@@ -44,13 +45,17 @@ async def test_a_budget_for_each_call_holds_for_all_that_it_asks_at_once(tmp_pat
         assert sum(entry.held or 0 for entry in entries(asked)) <= from_usd("0.0003")
 
 
-@pytest.mark.parametrize("most", [3, 4, 6])
-async def test_a_call_makes_no_more_attempts_than_it_may(tmp_path: Path, most: int) -> None:
+@pytest.mark.parametrize("most", [1, 2, 4, 6])
+@pytest.mark.parametrize("name", ["voted", "pooled"])
+async def test_a_call_makes_no_more_attempts_than_it_may(tmp_path: Path, name: str, most: int) -> None:
     """Three at a time would be begun while there is room for one."""
-    async with voting(tmp_path, "status-503", f"retries: {{attempts: {most}}}\n") as (asked, mine):
-        with pytest.raises(PointsmanError):
-            await asked.ask("Hi", model="voted", quality=0.96)
-        assert 3 <= len(mine.models) <= most
+    pool = f"retries: {{attempts: {most}}}\npools: {{pooled: {{members: [spare, voted], balance: round_robin}}}}\n"
+    async with voting(tmp_path, "status-503", pool) as (asked, mine):
+        for _ in range(2):
+            mine.seen.clear()
+            with pytest.raises(PointsmanError):
+                await asked.ask("Hi", model=name, quality=0.96)
+            assert 1 <= len(mine.models) <= most
 
 
 async def test_what_broke_off_leaves_less_of_a_budget(tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ def same(one: str, other: str) -> bool:
         ("so x = \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
         ("The answer is \\boxed{42}.", "42"),
         ("3 + 4 = 7\n#### 7", "7"),
-        ("The answer is **42**.", "42"),
+        ("The answer is **42**.", "**42**."),
         ("**Final Answer:** 3.14", "3.14"),
-        ("**Answer**: B.", "B"),
+        ("**Answer**: B.", "B."),
         ("The answer is:\n\n12", "12"),
-        ("The answer is Dr. Jones.", "Dr. Jones"),
+        ("The answer is Dr. Jones.", "Dr. Jones."),
         ("\\boxed{1} and \\boxed{2}", ""),
         ("Q1 answer: 3\nQ2 answer: 5", ""),
         ("Answer: Paris\nIt lies on the Seine.", ""),
@@ -48,9 +48,17 @@ def test_what_a_text_ends_with_is_its_answer(text: str, stated: str) -> None:
     ("one", "other"),
     [
         (LONG + "The answer is $1,250.00.", "1250"),
+        ("**Final Answer**\n\n12", "### Answer\n12"),
+        ("The answer is (B).", "Answer: B"),
+        ("\\boxed{\\text{A}}", "\\boxed{(A)}"),
+        ("Hence $x = \\boxed{1{,}250}$.", "1250"),
+        ("The capital is **Paris**.", "The capital is Paris."),
+        ("Die Antwort ist 12.", "\u7b54\u6848\uff1a12"),
+        ("\u5df4\u9ece\u3002", "\u5df4\u9ece"),
+        ("Yes!", "yes."),
         (LONG + "\n#### 7", "\\boxed{7}"),
         ("Sydney", "**sydney**."),
-        ("New York", "new  york"),
+        ("Don't.", "Don\u2019t"),
         ("+3", "3.0"),
         (".5", "0.5"),
         ("\u22124", "-4"),
@@ -74,6 +82,21 @@ def test_answers_that_come_to_the_same(one: str, other: str) -> None:
         ("$5", "\u20ac5"),
         ("5%", "$5"),
         ("5!", "5"),
+        ("50%", "50"),
+        ("3.10", "3.1"),
+        ("02134", "2134"),
+        ("Aa", "aa"),
+        ("git branch -d it", "git branch -D it"),
+        ("`rm -rf *`", "`rm -rf`"),
+        ("Answer: cd ..", "Answer: cd ."),
+        ("**kwargs", "*kwargs"),
+        ("2**3**4", "234"),
+        ("for t in x:\n    y\n    z", "for t in x:\n    y\nz"),
+        ("x = -\\boxed{5}", "x = \\boxed{5}"),
+        ("$\\boxed{12}$ meters", "$\\boxed{12}$ feet"),
+        ("If x > 0 the answer is 3", "If x < 0 the answer is 3"),
+        ("A common wrong answer is 10", "The answer is 10"),
+        ("No, I don't think the answer is 42.", "Yes, the answer is 42."),
         ("x < 3", "x > 3"),
         ("[0,1)", "(0,1]"),
         ("5 mW", "5 MW"),
@@ -96,6 +119,19 @@ def test_answers_that_come_to_the_same(one: str, other: str) -> None:
 def test_answers_that_do_not(one: str, other: str) -> None:
     """A wrong answer would be given as one that several models vouch for."""
     assert not same(one, other) and not same(other, one)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["5", "$5", "5%", "5.0", "\u20ac5", "(A)", "A", "a", "Yes", "yes!", "**Yes**"]),
+        min_size=3,
+        max_size=3,
+    )
+)
+def test_who_agrees_with_one_agrees_with_all(texts: list[str]) -> None:
+    """How many agree would depend on who was the first to answer."""
+    one, two, three = texts
+    assert not (same(one, two) and same(two, three)) or same(one, three)
 
 
 def test_calls_of_tools_are_held_against_each_other() -> None:

@@ -73,7 +73,7 @@ class Http1Transport:
             if body is not None
             else (head.written + b"\r\n")
         )
-        connection = head.server.take() or await self._connect(head.server, until)
+        connection = head.server.take() or await self._first(head.server, until)
         asked, turn = connection.ask(request, until), connection.turn
         try:
             try:
@@ -103,14 +103,19 @@ class Http1Transport:
         self._heads[method, url] = head
         return head
 
+    async def _first(self, server: _Server, until: float) -> Connection:
+        """A connection for what was not sent on another one before."""
+        try:
+            return await self._connect(server, until)
+        except asyncio.CancelledError as cancelled:
+            cancelled.add_note(UNSENT)
+            raise
+
     async def _connect(self, server: _Server, until: float) -> Connection:
         """One deadline for all of it: the look-up, the connection, the handshake."""
         try:
             async with asyncio.timeout(min(self._connect_timeout, until - time.monotonic())):
                 return await self._open(server)
-        except asyncio.CancelledError as cancelled:
-            cancelled.add_note(UNSENT)
-            raise
         except TimeoutError:
             if time.monotonic() >= until:
                 raise

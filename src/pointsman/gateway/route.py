@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from ..core import Ask, Call, Nanos, NoCandidate, OverBudget, Reply, Trace, Unservable, Weighed, show_usd
+from ..core import Call, Nanos, NoCandidate, OverBudget, Reply, Trace, Unservable, Weighed, show_usd
 from ..routing import (
     NO_FORECAST,
     Candidate,
@@ -89,8 +89,7 @@ class Route:
         decision = self._decide(call, candidates, conversation)
         if not decision.plan:
             raise _refusal(call, candidates, decision, self._everyone)
-        together = self._together(decision)
-        plan = self._planned(decision, together, call)
+        plan = self._planned(decision, call)
         if not call.tally.plans:
             planned = {choice.name for choice in plan}
             plan += [choice for choice in self._fallback() if choice.name not in planned]
@@ -102,39 +101,40 @@ class Route:
         self._conversations.remember(conversation, call, reply.served.model)
         return reply
 
-    def _together(self, decision: Decision) -> Together | None:
-        """What is asked at once: no more than a call may make attempts."""
-        together = decision.together
-        if together is None:
-            return None
-        models = together.models[: self._retries.most_attempts]
-        return structs.replace(together, models=models) if len(models) > 1 else None
-
-    def _planned(self, decision: Decision, together: Together | None, call: Call) -> list[Choice]:
+    def _planned(self, decision: Decision, call: Call) -> list[Choice]:
         """What is asked at once is one choice, the first."""
-        members = () if together is None else together.models
+        members = () if decision.together is None else decision.together.models
         names = [name for name in _shortened(decision) if name not in members]
         plan = [self._choice(name) for name in names]
-        if together is not None:
-            plan.insert(0, self._joined(together))
+        if decision.together is not None:
+            plan.insert(0, self._joined(decision.together))
         most = call.needs.max_cost
         if most is None:
             return plan
         worst = {one.model: one.worst for one in decision.candidates}
         costs = [worst[name] for name in names]
-        if together is not None:
+        if members:
             costs.insert(0, _sum(worst[name] for name in members))
         return [_while_affordable(choice, cost, most, call) for choice, cost in zip(plan, costs, strict=True)]
 
     def _joined(self, together: Together) -> Choice:
-        choices = [self._choice(name) for name in together.models]
+        """As many of them as the call may still make attempts; the strongest alone where that is one."""
+        everyone = [self._choice(name) for name in together.models]
+
+        async def ask(call: Call) -> Reply:
+            choices = everyone[: max(1, self._retries.most_attempts - call.tally.attempts)]
+            if len(choices) == 1:
+                return await choices[0].ask(call)
+            named = call.traced(structs.replace(call.trace, strategy=together.way))
+            if together.way == "race":
+                return await race(choices, self._at_once)(named)
+            return await consensus(choices, first=together.first, at_once=self._at_once, clock=self._retries.clock)(
+                named
+            )
+
         if together.way == "race":
-            ask = _named(race(choices, self._at_once), together)
-            return structs.replace(choices[0], ask=ask, attempts=len(choices))
-        ask = _named(
-            consensus(choices, first=together.first, at_once=self._at_once, clock=self._retries.clock), together
-        )
-        return Choice(f"a consensus of {', '.join(together.models)}", ask, attempts=len(choices))
+            return structs.replace(everyone[0], ask=ask)
+        return Choice(f"a consensus of {', '.join(together.models)}", ask)
 
     def decide(self, call: Call, candidates: Sequence[Candidate] | None = None, *, learned: bool = True) -> Decision:
         """What `__call__` would do, without doing it. `candidates` replaces the route's own; without `learned` they are
@@ -206,7 +206,7 @@ def _while_affordable(choice: Choice, worst: Nanos | None, most: Nanos, decided:
 
     async def ask(call: Call) -> Reply:
         spent = call.tally.cost - before
-        if spent and (worst is None or spent + worst > most):
+        if spent and worst != 0 and (worst is None or spent + worst > most):
             raise OverBudget(
                 f"{choice.name} may cost {'nobody knows what' if worst is None else show_usd(worst)}, and of the "
                 f"call's budget of {show_usd(most)} its other attempts have taken {show_usd(spent)}."
@@ -223,15 +223,6 @@ def _sum(costs: Iterable[Nanos | None]) -> Nanos | None:
             return None
         total += cost
     return Nanos(total)
-
-
-def _named(ask: Ask, together: Together) -> Ask:
-    """`ask`, its attempts recorded as those of its strategy: what takes over from it is none of it."""
-
-    async def attempt(call: Call) -> Reply:
-        return await ask(call.traced(structs.replace(call.trace, strategy=together.way)))
-
-    return attempt
 
 
 def _trace(decision: Decision, conversation: str, outer: Trace) -> Trace:

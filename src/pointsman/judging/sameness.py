@@ -1,8 +1,9 @@
 """Whether two answers come to the same thing, as votes are counted. It says nothing about whether they are right.
 
 In this order: calls of tools are the same by name and arguments; JSON by its value; answers that end with their final
-answer (`\\boxed{12}`, `#### 12`, "Answer: 12", "the answer is 12") by what that is; all others by their words, to the
-letter. What these rules cannot tell is taken for different: to find that two agree who do not is the worse mistake.
+answer (`\\boxed{12}`, `#### 12`, "Answer: 12", "The answer is 12") by what that is; all others by their lines, to the
+letter but for the first. What these rules cannot tell is taken for different: to find that two agree who do not is the
+worse mistake. Sameness is transitive: whoever agrees with one of those who agree, agrees with all.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from unicodedata import normalize
 
 import msgspec
 
@@ -28,79 +30,120 @@ def says_the_same(one: Answer, other: Answer) -> bool:
     ours, theirs = one.text.strip(), other.text.strip()
     if not ours or not theirs:
         return False
-    if ours == theirs or max(len(ours), len(theirs)) > LONGEST:
-        return ours == theirs
-    our_value, their_value = _json(ours), _json(theirs)
-    if our_value or their_value:
-        return our_value == their_value
-    return _is_one_thing(final_answer(ours) or ours, final_answer(theirs) or theirs)
+    return ours == theirs or _essence(ours) == _essence(theirs)
 
 
 def final_answer(text: str) -> str:
     """What a text ends with as its one final answer; '' where it states none, or more than one."""
-    found = next(filter(None, ([match.end() for match in way.finditer(text)] for way in _STATES)), [])
-    if len(found) != 1:
-        return ""
-    begin = found[0]
-    stated = text[begin : _closing(text, begin)] if text[begin - 1] == "{" else text[begin:].strip()
-    return "" if "\n" in stated else _bare(stated)
+    boxes = [match.end() for match in _BOX.finditer(text)]
+    if boxes:
+        return _boxed(text, boxes[0]) if len(boxes) == 1 else ""
+    stated = [match.end() for match in _STATED.finditer(text)]
+    last = text[stated[0] :].strip() if len(stated) == 1 else ""
+    return "" if "\n" in last else last
 
 
-_STATES = (
-    re.compile(r"\\boxed\{"),
-    re.compile(r"^####[ \t]+(?=[-+$€£]?\.?\d)", re.M),
-    re.compile(r"\banswer(?: is\b:?|\*{0,2}:\*{0,2})\s*", re.I),
+_BOX = re.compile(r"\\boxed\{")
+_STATED = re.compile(
+    r"(?:^[#*> \t]*|(?<=[.!?] ))(?:####[ \t]+(?=[-+$€£]?\.?\d)"
+    r"|(?:(?:so|thus|therefore|hence),? )?(?:the |my |die |la |a |il |le )?(?:final |correct )?"
+    r"(?:answer|antwort|réponse|respuesta|risposta|resposta|ответ|答案|答え)\*{0,2}"
+    r"(?::\*{0,2}|：| (?:is|ist|lautet|est|es|è|é|:)(?: |:)|是|は|(?=\n)))\s*",
+    re.IGNORECASE | re.MULTILINE,
 )
-"""The first that a text has. The second as the solutions of GSM8K end: a heading is no answer."""
+"""At the beginning of a line or a sentence: "if x > 0 the answer is 3" is one of several, and a heading is none. With
+four marks as the solutions of GSM8K end."""
 
 
-def _closing(text: str, begin: int) -> int:
-    """Where the brace closes that was opened before `begin`; `begin` itself where none does."""
-    depth = 1
+def _boxed(text: str, begin: int) -> str:
+    """What stands in the box; '' where more belongs to it: a sign before it, a unit or a factor after it."""
+    depth, end = 1, begin
     for brace in _BRACE.finditer(text, begin):
         depth += 1 if brace[0] == "{" else -1
         if not depth:
-            return brace.start()
-    return begin
+            end = brace.start()
+            break
+    before = text[: begin - len("\\boxed{")].rstrip(" $([\\*")
+    is_alone = not before or before[-1] in "\n=:,." or _WORD_BEFORE.search(before[-20:]) is not None
+    return text[begin:end] if is_alone and not text[end + 1 :].strip(" \n.$)]\\*") else ""
 
 
 _BRACE = re.compile(r"[{}]")
+_WORD_BEFORE = re.compile(r"(?:^|[\s*])[^\W\d_]{2,}\s*$")
+
+
+def _essence(text: str) -> str | bytes | tuple[Decimal, str]:
+    """What is compared: equal where two texts come to the same."""
+    if len(text) > LONGEST:
+        return text
+    value = _json(text)
+    if value:
+        return value
+    bare = _bare(normalize("NFC", final_answer(text) or text).replace("\u2019", "'"))
+    return _amount(bare) or _lines(bare)
 
 
 def _bare(text: str) -> str:
-    """Without emphasis and the full stop after it."""
-    return text.strip().strip("*`").strip().removesuffix(".").strip().strip("*`").strip()
+    """Without emphasis and the signs that set formulas, without quotes around words, and the stop at the end."""
+    bare = _EMPHASIS.sub(r"\1", text.strip())
+    bare = _without_stop(bare)
+    for pattern in _AROUND:
+        found = pattern.fullmatch(bare)
+        bare = _without_stop(found[1]) if found else bare
+    for latex, plain in _LATEX:
+        bare = bare.replace(latex, plain)
+    return bare
 
 
-def _is_one_thing(one: str, other: str) -> bool:
-    ours, theirs = _amount(one), _amount(other)
-    if ours is not None and theirs is not None:
-        units = {ours[1], theirs[1]} - {""}
-        return ours[0] == theirs[0] and len(units) < 2
-    return _words(one) == _words(other)
+_EMPHASIS = re.compile(r"(?<![^\s(])\*\*(?=\S)([^*\n]{1,200})(?<=\S)\*\*(?![^\s.,;:!?)])")
+_AROUND = (
+    re.compile(r"\$([^$\n]+)\$"),
+    re.compile(r"\\\(([^\n]+)\\\)"),
+    re.compile(r"`([^`\n]+)`"),
+    re.compile(r"\\text\{([^{}\n]+)\}"),
+    re.compile(r"[\"\u201c]([^\W\d_][^\W\d_ ]*(?: [^\W\d_]+)*)[\"\u201d]"),
+    re.compile(r"\(?([A-J])\)"),
+)
+"""The last: a letter of several choices."""
+_LATEX = (("\\$", "$"), ("\\%", "%"), ("{,}", ","), ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"))
 
 
-_AMOUNT = re.compile(r"([$€£]?)\s?([-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?)\s?(%?)")
+def _without_stop(text: str) -> str:
+    """ "Sydney." → "Sydney"; but "cd .." and "rm -rf ." mean what they say."""
+    if text[-1:] in ".\u3002" and (text[-2:-1].isalnum() or text[-2:-1] in ")]}\"'*`$%\u201d"):
+        return text[:-1]
+    if text[-1:] == "!" and text[:-1].replace(" ", "").isalpha():
+        return text[:-1]
+    return text
+
+
+_AMOUNT = re.compile(r"(\$?|[€£])([-+\u2212]?)(\$?)((?:[1-9]\d{0,2}(?:,\d{3})+|0|[1-9]\d*)?(?:\.\d+)?)(%?)")
 MOST_DIGITS = 400
 
 
-def _amount(text: str) -> tuple[Decimal, str] | None:
-    """'$1,250.00' → 1250 and its sign, '' for none; None for what is more than a number."""
-    bare = _bare(text)
+def _amount(bare: str) -> tuple[Decimal, str] | None:
+    """'$1,250.00' → 1250, '' and '5 %' → 5, '%'; None for what is more than a number, or may be no number: a version, a
+    telephone number. Dollars are what is meant where nothing is said."""
     found = _AMOUNT.fullmatch(bare) if len(bare) <= MOST_DIGITS else None
-    if found is None or not found[2].strip("-+\u2212"):
+    if found is None or not found[4]:
         return None
-    number = Decimal(found[2].replace(",", "").replace("\u2212", "-"))
-    return number, found[1] + found[3]
+    whole, _, fraction = found[4].replace(",", "").partition(".")
+    if not fraction.strip("0"):
+        fraction = ""
+    elif fraction.endswith("0"):
+        return None
+    number = Decimal(f"{'-' if found[2] in ('-', chr(0x2212)) else ''}{whole or 0}.{fraction or 0}")
+    return number.normalize(), found[1].replace("$", "") + found[5]
 
 
-def _words(text: str) -> list[str]:
-    """Case says nothing of plain words; beside digits ('5 mW', '5 MW') and in code it may."""
-    bare = _bare(text)
-    return (bare.casefold() if _PLAIN.fullmatch(bare) else bare).split()
+def _lines(bare: str) -> str:
+    """Where a line begins may matter, where it ends does not. The first letter is a capital in a sentence, and none in
+    a list."""
+    lines = "\n".join(line.rstrip() for line in bare.splitlines())
+    return lines[:1].lower() + lines[1:] if _WORD_FIRST.match(lines) else lines
 
 
-_PLAIN = re.compile(r"[^\W\d_]+(?:[ ,;:'\u2019\-]+[^\W\d_]+)*[!?]?")
+_WORD_FIRST = re.compile(r"[^\W\d_][a-zß-ÿа-я]{2,}(?![\w(=.\-])")
 
 
 def _calls(tools: Sequence[ToolUse]) -> list[tuple[str, bytes]]:
@@ -113,7 +156,7 @@ def _json(text: str) -> bytes:
     number is compared as text."""
     bare = text
     if text.startswith("```") and text.endswith("```"):
-        bare = text.strip("`").removeprefix("json").strip()
+        bare = text.strip("`").removeprefix("json").removeprefix("JSON").strip()
     if bare[:1] not in ("{", "["):
         return b""
     try:

@@ -44,8 +44,6 @@ class Choice(Struct, frozen=True):
     door: str = ""
     """Those of one door are out of reach together, and share one key and one content policy."""
     context: int | None = None
-    attempts: int = 1
-    """How many it makes of one asking."""
 
 
 Plan = Callable[[Call], Sequence[Choice]]
@@ -190,7 +188,7 @@ class _Trial:
     async def _go_through(self, choices: Sequence[Choice]) -> Reply | None:
         """The reply of the first that gives one; None when all have failed."""
         for choice in choices:
-            if self._failed and (self._is_over(choice) or any(_rules_out(choice, *failed) for failed in self._failed)):
+            if self._failed and (self._is_over() or any(_rules_out(choice, *failed) for failed in self._failed)):
                 continue
             try:
                 return await choice.ask(self._call)
@@ -198,8 +196,8 @@ class _Trial:
                 self.note(choice, error)
         return None
 
-    def _is_over(self, choice: Choice) -> bool:
-        if self._call.tally.attempts + choice.attempts > self._retries.most_attempts:
+    def _is_over(self) -> bool:
+        if self._call.tally.attempts >= self._retries.most_attempts:
             return True
         return self._retries.clock.steady() >= self._deadline
 
