@@ -133,7 +133,7 @@ def _amount(bare: str) -> tuple[Decimal, str] | None:
     elif fraction.endswith("0"):
         return None
     number = Decimal(f"{'-' if found[2] in ('-', chr(0x2212)) else ''}{whole or 0}.{fraction or 0}")
-    return number.normalize(), found[1].replace("$", "") + found[5]
+    return number, found[1].replace("$", "") + found[5]
 
 
 def _lines(bare: str) -> str:
