@@ -122,7 +122,7 @@ MOST_DIGITS = 400
 
 
 def _amount(bare: str) -> tuple[Decimal, str] | None:
-    """'$1,250.00' → 1250, '' and '5 %' → 5, '%'; None for what is more than a number, or may be no number: a version, a
+    """'$1,250.00' → 1250, '' and '5%' → 5, '%'; None for what is more than a number, or may be no number: a version, a
     telephone number. Dollars are what is meant where nothing is said."""
     found = _AMOUNT.fullmatch(bare) if len(bare) <= MOST_DIGITS else None
     if found is None or not found[4]:
