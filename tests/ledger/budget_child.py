@@ -78,7 +78,7 @@ async def spend_in_little_room(home: Path, limit: str) -> None:
             ledger.record(paid(hold, 60))
         except LedgerError:
             refused += 1
-            hold.release()
+            hold.settle(Nanos(0))
         else:
             hold.settle(Nanos(60))
             spent += 60

@@ -69,7 +69,7 @@ async def test_an_attempt_that_cost_more_than_was_reserved_is_paid_for(tmp_path:
         hold.settle(Nanos(60))
         with pytest.raises(OverBudget):
             await budgets.reserve(ANN, Nanos(41))
-        (await budgets.reserve(ANN, Nanos(40))).release()
+        (await budgets.reserve(ANN, Nanos(40))).settle(Nanos(0))
         budgets.close()
     assert purses(tmp_path) == {MONTH: (100, 60, 0, 0)}
 
@@ -107,7 +107,7 @@ async def test_rules_reserve_together_or_not_at_all(tmp_path: Path) -> None:
             "tag:red:day:2026-11-18:tags",
             "tag:blue:day:2026-11-18:tags",
         )
-        hold.release()
+        hold.settle(Nanos(0))
         with pytest.raises(OverBudget, match="budget 'all'.*of the server"):
             await budgets.reserve(ANN, Nanos(51))
         assert (await budgets.reserve(Caller(), Nanos(50))).purses == ("server::month:2026-11:all",)
@@ -188,14 +188,14 @@ async def test_money_that_lies_idle_goes_back(tmp_path: Path) -> None:
     with Ledger.open(tmp_path) as first, Ledger.open(tmp_path) as second:
         mine = budgets_of(first, [rule(limit=Nanos(100))], clock=clock)
         theirs = budgets_of(second, [rule(limit=Nanos(100))], clock=clock)
-        (await mine.reserve(ANN, Nanos(100))).release()
+        (await mine.reserve(ANN, Nanos(100))).settle(Nanos(0))
         with pytest.raises(OverBudget, match="reserved"):
             await theirs.reserve(ANN, Nanos(1))
         for _ in range(5):
             await mine.tend()
-        (await theirs.reserve(ANN, Nanos(100))).release()
+        (await theirs.reserve(ANN, Nanos(100))).settle(Nanos(0))
         theirs.close()
-        (await mine.reserve(ANN, Nanos(100))).release()
+        (await mine.reserve(ANN, Nanos(100))).settle(Nanos(0))
         mine.close()
 
 
@@ -259,7 +259,7 @@ async def test_callers_wait_together_and_leave_without_harm(tmp_path: Path) -> N
         assert len(held) == 50
         assert sum(isinstance(one, OverBudget) for one in found) == 10
         for hold in held:
-            hold.release()
+            hold.settle(Nanos(0))
         budgets.close()
         with pytest.raises(LedgerError, match="closed"):
             await budgets.reserve(ANN, Nanos(10))
@@ -272,15 +272,15 @@ async def test_a_locked_ledger_refuses_only_what_needs_it_and_loses_nothing(tmp_
     """Money would be spent unchecked, or calls that have money in hand would stop."""
     with Ledger.open(tmp_path) as ledger:
         budgets = budgets_of(ledger, [rule(limit=Nanos(3200))], clock=ManualClock(NOON).clock)
-        (await budgets.reserve(ANN, Nanos(1))).release()
+        (await budgets.reserve(ANN, Nanos(1))).settle(Nanos(0))
         with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             hold = await budgets.reserve(ANN, Nanos(100))
             with pytest.raises(LedgerError, match="locked"):
                 await budgets.reserve(ANN, Nanos(3000))
             other.execute("ROLLBACK")
-        hold.release()
-        (await budgets.reserve(ANN, Nanos(3200))).release()
+        hold.settle(Nanos(0))
+        (await budgets.reserve(ANN, Nanos(3200))).settle(Nanos(0))
         budgets.close()
     assert list(purses(tmp_path).values()) == [(3200, 0, 0, 0)]
 
@@ -395,11 +395,11 @@ async def test_leases_of_the_dead_are_given_back_when_they_are_needed(tmp_path: 
     """A crash in the midst of the cleaning up would lock money away for the rest of the month."""
     with Ledger.open(tmp_path) as ledger:
         budgets = budgets_of(ledger, [rule(limit=Nanos(100))])
-        (await budgets.reserve(ANN, Nanos(1))).release()
+        (await budgets.reserve(ANN, Nanos(1))).settle(Nanos(0))
         with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as other:
             other.execute("INSERT INTO leases VALUES (1, '1-2-gone', 90)")
             other.execute("INSERT INTO leases VALUES (1, '1-2-indebted', -5)")
-        (await budgets.reserve(ANN, Nanos(100))).release()
+        (await budgets.reserve(ANN, Nanos(100))).settle(Nanos(0))
         budgets.close()
     assert [numbers[1:] for numbers in purses(tmp_path).values()] == [(0, 0, 0)]
 

@@ -93,7 +93,7 @@ class Machine(RuleBasedStateMachine):
     @step(number=NUMBERS)
     def release(self, number: int) -> None:
         if self.processes[number].holds:
-            self.processes[number].holds.pop().release()
+            self.processes[number].holds.pop().settle(Nanos(0))
 
     @step(number=NUMBERS, times=st.sampled_from([1, 5]))
     def tend(self, number: int, times: int) -> None:
@@ -129,7 +129,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for process in self.processes:
             while process.holds:
-                process.holds.pop().release()
+                process.holds.pop().settle(Nanos(0))
             process.end()
         with Ledger.open(self.home) as ledger:
             ledger.flush()

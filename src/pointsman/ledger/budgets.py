@@ -52,7 +52,7 @@ class Hold:
 
     def settle(self, cost: Nanos | None) -> None:
         """The attempt is over, and recorded: what it did not cost is at hand again. None, an unknown cost, takes all
-        that was reserved; a cost past that is taken too. Only the first settle or release counts."""
+        that was reserved; a cost past that is taken too. 0 where nothing went out. Only the first one counts."""
         slices, self._slices = self._slices, ()
         amount = self.amount
         spent = amount if cost is None else cost if cost > 0 else 0
@@ -61,10 +61,6 @@ class Hold:
             piece.spent += spent
             piece.held = held = piece.held - amount
             self._intents.put(piece.place, held)
-
-    def release(self) -> None:
-        """Nothing was spent, and no entry names the purses."""
-        self.settle(Nanos(0))
 
 
 class Budgets:
