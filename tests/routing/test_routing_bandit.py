@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from msgspec import structs
 
@@ -42,6 +42,7 @@ def some_grades(model: str, count: int, seed: int) -> list[Grade]:
 @given(
     some.lists(some.tuples(some.floats(-1, 1), some.floats(0, 0.5)), min_size=1, max_size=30),
 )
+@example([(0.0, 0.0), (0.0, 5e-324)])
 def test_chances_are_a_distribution(models: list[tuple[float, float]]) -> None:
     """A choice would be drawn from numbers that are no probabilities, and no policy could be judged by the log."""
     chances = chances_to_be_best([mean for mean, _ in models], [sd for _, sd in models])

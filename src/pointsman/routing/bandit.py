@@ -41,6 +41,8 @@ CELLS = 48
 """Of the grid on which the probabilities are integrated."""
 REACH = 3.2
 """Standard deviations on either side that the grid covers."""
+LEAST_SPREAD = 1e-9
+"""Of the grid: with less doubt than that the best mean is the best, and its cells would be nothing wide."""
 
 Floats = NDArray[np.float64]
 
@@ -198,7 +200,7 @@ def chances_to_be_best(means: Sequence[float], sds: Sequence[float]) -> list[flo
     mean = np.asarray(means, float)[:, None]
     spread = np.asarray(sds, float)[:, None]
     low, high = float((mean - REACH * spread).max()), float((mean + REACH * spread).max())
-    if not high > low:
+    if high - low < LEAST_SPREAD:
         best = mean[:, 0] == mean.max()
         return [float(share) for share in best / best.sum()]
     cell = (high - low) / CELLS
