@@ -36,7 +36,6 @@ HOW = " Answer with that alone, without a word beside it."
 
 
 class Question(Struct, frozen=True):
-    kind: str
     text: str
     truth: str
 
@@ -56,13 +55,13 @@ def questions(each: int, seed: int) -> list[Question]:
     found: list[Question] = []
     for _ in range(each):
         a, b = dice.randrange(11, 99), dice.randrange(11, 99)
-        found.append(Question("sum", f"What is {a} + {b}?", str(a + b)))
+        found.append(Question(f"What is {a} + {b}?", str(a + b)))
         a, b = dice.randrange(3, 10), dice.randrange(11, 99)
-        found.append(Question("product", f"What is {a} times {b}?", str(a * b)))
+        found.append(Question(f"What is {a} times {b}?", str(a * b)))
         a, b = dice.sample(range(100, 1000), 2)
-        found.append(Question("larger", f"Which number is larger, {a} or {b}?", str(max(a, b))))
+        found.append(Question(f"Which number is larger, {a} or {b}?", str(max(a, b))))
     countries = dice.sample(sorted(CAPITALS), min(each, len(CAPITALS)))
-    return found + [Question("capital", f"What is the capital of {land}?", CAPITALS[land]) for land in countries]
+    return found + [Question(f"What is the capital of {land}?", CAPITALS[land]) for land in countries]
 
 
 async def asked(gateway: Gateway, model: str, all_of_it: list[Question]) -> Asked:

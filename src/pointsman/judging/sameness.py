@@ -109,7 +109,7 @@ _LATEX = (("\\$", "$"), ("\\%", "%"), ("{,}", ","), ("\\dfrac", "\\frac"), ("\\t
 
 
 def _without_stop(text: str) -> str:
-    """ "Sydney." → "Sydney"; but "cd .." and "rm -rf ." mean what they say."""
+    """Of a sentence, or a word ("Yes!"): `cd ..`, `rm -rf .` and `5!` mean what they say."""
     if text[-1:] in ".\u3002" and (text[-2:-1].isalnum() or text[-2:-1] in ")]}\"'*`$%\u201d"):
         return text[:-1]
     if text[-1:] == "!" and text[:-1].replace(" ", "").isalpha():
@@ -137,8 +137,8 @@ def _amount(bare: str) -> tuple[Decimal, str] | None:
 
 
 def _lines(bare: str) -> str:
-    """Where a line begins may matter, where it ends does not. The first letter is a capital in a sentence, and none in
-    a list."""
+    """Without the blanks at the ends of lines; those at their beginnings may matter. A word that comes first has a
+    capital for that alone."""
     lines = "\n".join(line.rstrip() for line in bare.splitlines())
     return lines[:1].lower() + lines[1:] if _WORD_FIRST.match(lines) else lines
 

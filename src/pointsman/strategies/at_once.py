@@ -34,7 +34,7 @@ class Group(Protocol):
 AtOnce = Callable[[], Group]
 
 
-class Outcome(Struct, frozen=True):
+class Ended(Struct, frozen=True):
     """What came of asking one choice: a reply, or why there is none."""
 
     place: int
@@ -52,7 +52,7 @@ class Asked:
         self._group = group
         self._begin = begin
         self._begun = 0
-        self._ended: list[Outcome] = []
+        self._ended: list[Ended] = []
         self._heard = 0
         self._taken: Reply | None = None
 
@@ -86,14 +86,14 @@ class Asked:
     def running(self) -> int:
         return self._begun - self._heard
 
-    async def next(self) -> Outcome:
+    async def next(self) -> Ended:
         """The next one that ended."""
         await self._group.next()
         outcome = self._ended[self._heard]
         self._heard += 1
         return outcome
 
-    def ended_meanwhile(self) -> Sequence[Outcome]:
+    def ended_meanwhile(self) -> Sequence[Ended]:
         """Those that have ended and were not heard of: while another one was."""
         return self._ended[self._heard :]
 
@@ -110,7 +110,7 @@ class Asked:
 
     async def _ask(self, choice: Choice, place: int) -> None:
         try:
-            outcome = Outcome(place, await self._begin(choice, self._call))
+            outcome = Ended(place, await self._begin(choice, self._call))
         except (AttemptError, NoCandidate, OverBudget) as error:
-            outcome = Outcome(place, error=error)
+            outcome = Ended(place, error=error)
         self._ended.append(outcome)

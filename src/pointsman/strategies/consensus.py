@@ -8,7 +8,7 @@ from msgspec import structs
 
 from ..core import Answer, Ask, Broken, Call, Clock, Delta, Reply
 from ..judging import says_the_same
-from .at_once import Asked, AtOnce, Outcome
+from .at_once import Asked, AtOnce, Ended
 from .single import Choice
 
 
@@ -70,7 +70,7 @@ class _Vote:
         self._items[reply] = items
         return reply
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, outcome: Ended) -> None:
         place, reply = outcome.place, outcome.reply
         if reply is None:
             return
